@@ -1,0 +1,1 @@
+"""Keep views that are exactly right, and show them."""

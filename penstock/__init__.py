@@ -1,0 +1,1 @@
+"""Penstock's shared kernel: what every stage needs, and nothing that one stage does."""

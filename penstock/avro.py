@@ -1,0 +1,178 @@
+"""The columnar codec: Avro records in Confluent's wire format, a batch at a time.
+
+Encoding is fastavro's. Decoding joins all payloads of one schema id into one in-memory Avro container block,
+which Polars reads in one call (see :mod:`penstock.avro_block`); if that fails the block is halved, down to single
+records, always with the same decoder, so that the outcome of a record never depends on its neighbours.
+
+Columns have the fields' names, and these types: ``decimal`` becomes an Int64 of unscaled units with the scale
+in its name (``amount_e4``); a ``double`` field with bounds becomes an Int64 of 1/1,000,000 (``value_e6``);
+timestamps are Int64 milliseconds; enums are ``pl.Enum`` of the reader's symbols. An array of records becomes a frame of
+its own (``OrderPlaced.items``), a row an item.
+"""
+
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import compress
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import fastavro
+import polars as pl
+
+from penstock.avro_block import read_block
+from penstock.avro_columns import INDEX, Reading, encoder_schema, prepare_encoding, reading_of
+from penstock.contracts import Contract, contracts_of
+from penstock.schema_ids import SchemaIds
+from penstock.topics import Topic
+
+HEADER_BYTES = 5
+"""Confluent's wire format: a zero byte and a 4-byte schema id, big-endian, before the payload."""
+
+_header = itemgetter(slice(0, HEADER_BYTES))
+
+
+class Rejection(NamedTuple):
+    """A record that can't be used: its position in the batch, one of a few words, and a sentence."""
+
+    position: int
+    reason: str
+    detail: str
+
+
+@dataclass
+class Decoded:
+    """A decoded batch.
+
+    ``records`` holds a frame by record name, ``items`` one by ``Record.array_field``; all have :data:`INDEX`, ascending.
+    Each position of the batch is in exactly one of the frames of ``records``, or once in ``rejections`` (ascending).
+    """
+
+    records: dict[str, pl.DataFrame] = field(default_factory=dict)
+    items: dict[str, pl.DataFrame] = field(default_factory=dict)
+    rejections: list[Rejection] = field(default_factory=list)
+
+
+class Decoder:
+    """Decodes the records of one topic into the columns of ``contracts``, the reader's current schemas."""
+
+    def __init__(
+        self, topic: Topic, contracts: Mapping[str, Contract], ids: SchemaIds, max_bytes: int
+    ) -> None:
+        self._topic = topic
+        self._contracts = contracts_of(topic, contracts)
+        self._ids = ids
+        self._max_bytes = max_bytes
+        self._readings: dict[bytes, Reading] = {}
+
+    def decode(self, values: Sequence[bytes | None]) -> Decoded:
+        """Decode a batch. Raises ProtectiveStop and Unavailable as :meth:`SchemaIds.writer` does."""
+        decoded = Decoded()
+        frames: dict[str, list[pl.DataFrame]] = {}
+        items: dict[str, list[pl.DataFrame]] = {}
+        for header, members, positions in self._by_schema(values, decoded.rejections):
+            reading = self._reading(header)
+            if not isinstance(reading, Reading):
+                decoded.rejections += [Rejection(index, *reading) for index in positions]
+                continue
+            self._decode_members(reading, members, positions, frames, items, decoded.rejections)
+        decoded.records = {name: _joined(parts) for name, parts in frames.items()}
+        decoded.items = {name: _joined(parts) for name, parts in items.items()}
+        decoded.rejections.sort()
+        return decoded
+
+    def _by_schema(
+        self, values: Sequence[bytes | None], rejections: list[Rejection]
+    ) -> Iterable[tuple[bytes, Sequence[bytes], Sequence[int]]]:
+        usable, positions = self._within_limits(values, rejections)
+        headers = list(map(_header, usable))
+        kinds = set(headers)
+        if len(kinds) == 1:
+            yield headers[0], usable, positions
+            return
+        for kind in sorted(kinds):
+            chosen = list(map(kind.__eq__, headers))
+            yield kind, list(compress(usable, chosen)), list(compress(positions, chosen))
+
+    def _within_limits(
+        self, values: Sequence[bytes | None], rejections: list[Rejection]
+    ) -> tuple[Sequence[bytes], Sequence[int]]:
+        positions: Sequence[int] = range(len(values))
+        if None not in values:
+            whole: Sequence[bytes] = values  # type: ignore[assignment]  # just seen
+            if not whole or max(map(len, whole)) <= self._max_bytes:
+                return whole, positions
+        kept = []
+        for index, value in enumerate(values):
+            if value is None:
+                rejections.append(Rejection(index, "no-value", "the record has no value"))
+            elif len(value) > self._max_bytes:
+                detail = f"{len(value)} bytes are more than the limit of {self._max_bytes}"
+                rejections.append(Rejection(index, "too-large", detail))
+            else:
+                kept.append(index)
+        return [value for index in kept if (value := values[index]) is not None], kept
+
+    def _reading(self, header: bytes) -> Reading | tuple[str, str]:
+        """Return how to read records with this header, or the reason and detail why they can't be read."""
+        known = self._readings.get(header)
+        if known is not None:
+            return known
+        if len(header) < HEADER_BYTES or header[0] != 0:
+            begin = header.hex() or "nothing"
+            return "not-avro", f"begins with {begin} in place of a zero byte and a schema id"
+        schema_id = int.from_bytes(header[1:], "big")
+        writer = self._ids.writer(schema_id, self._topic)
+        if writer is None:
+            return "unknown-schema", f"schema id {schema_id} is none of topic {self._topic.name}"
+        reading = reading_of(writer.schema, self._contracts[writer.name].schema)
+        self._readings[header] = reading
+        return reading
+
+    def _decode_members(
+        self,
+        reading: Reading,
+        members: Sequence[bytes],
+        positions: Sequence[int],
+        frames: dict[str, list[pl.DataFrame]],
+        items: dict[str, list[pl.DataFrame]],
+        rejections: list[Rejection],
+    ) -> None:
+        for block, start in read_block(reading.block_schema, members, HEADER_BYTES):
+            if isinstance(block, str):
+                rejections.append(Rejection(positions[start], "malformed", block))
+                continue
+            index = pl.Series(INDEX, positions[start : start + len(block)], dtype=pl.Int64)
+            result = reading.resolve(block.with_columns(index))
+            frames.setdefault(reading.name, []).append(result.frame)
+            for name, frame in result.items.items():
+                items.setdefault(f"{reading.name}.{name}", []).append(frame)
+            rejections += [Rejection(*row) for row in result.rejected]
+
+
+def _joined(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    return parts[0] if len(parts) == 1 else pl.concat(parts).sort(INDEX, maintain_order=True)
+
+
+class Encoder:
+    """Encodes records of one contract, given under the columns' names and types (``amount_e4``, milliseconds).
+
+    A bounded ``double`` field takes its float under the field's own name.
+    """
+
+    def __init__(self, contract: Contract, schema_id: int) -> None:
+        prepare_encoding()
+        self._header = b"\0" + schema_id.to_bytes(4, "big")
+        self._schema = fastavro.parse_schema(encoder_schema(contract.schema))
+        self._write: Callable[..., None] = fastavro.schemaless_writer
+
+    def encode(self, record: Mapping[str, Any]) -> bytes:
+        """Return one record's bytes."""
+        out = io.BytesIO()
+        out.write(self._header)
+        self._write(out, self._schema, record)
+        return out.getvalue()
+
+    def encode_all(self, records: Iterable[Mapping[str, Any]]) -> list[bytes]:
+        """Return the bytes of each of ``records``."""
+        return [self.encode(record) for record in records]

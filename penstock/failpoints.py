@@ -1,0 +1,53 @@
+"""Named points where a test can make a stage die. Without ``PENSTOCK_FAILPOINTS`` a point costs one look at a dict.
+
+``PENSTOCK_FAILPOINTS=processors.after-send=kill@3`` kills the process (SIGKILL) when it passes that point for the
+third time; ``=stop@3`` stops it (SIGSTOP). Several are separated by commas.
+"""
+
+import os
+import signal
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+from penstock.errors import UsageError
+
+POINTS = {
+    "processors.after-send": "results are handed to the client, none is known to be acknowledged",
+    "processors.after-flush": "results are acknowledged, their offsets not yet committed",
+    "processors.after-commit": "the offsets are committed",
+    "consumers.before-database-commit": "rows and offsets are written, the transaction is open",
+    "consumers.after-database-commit": "the transaction is committed, Kafka's offsets are not",
+}
+
+
+@dataclass(frozen=True)
+class _Action:
+    kind: Literal["kill", "stop"]
+    at: int
+
+
+_armed: dict[str, _Action] = {}
+_passed: Counter[str] = Counter()
+
+
+def arm(setting: str) -> None:
+    """Arm the points that ``setting`` names. Raises :class:`UsageError` for one that does not exist."""
+    _armed.clear()
+    _passed.clear()
+    for entry in filter(None, setting.split(",")):
+        point, _, action = entry.partition("=")
+        kind, _, at = action.partition("@")
+        if point not in POINTS or kind not in ("kill", "stop") or not (at or "1").isdigit():
+            raise UsageError(f"PENSTOCK_FAILPOINTS: {entry!r} is wrong: POINT=kill@N, one of {', '.join(POINTS)}")
+        _armed[point] = _Action("kill" if kind == "kill" else "stop", int(at or "1"))
+
+
+def failpoint(name: str) -> None:
+    """Pass the point ``name``: where it is armed and its turn has come, die or stop here."""
+    action = _armed.get(name)
+    if action is None:
+        return
+    _passed[name] += 1
+    if _passed[name] == action.at:
+        os.kill(os.getpid(), signal.SIGKILL if action.kind == "kill" else signal.SIGSTOP)

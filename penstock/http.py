@@ -1,0 +1,63 @@
+"""The small HTTP server of each stage: ``/metrics``, ``/live``, ``/ready``; on 127.0.0.1 unless a setting says more."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from penstock.errors import UsageError
+from penstock.health import Health
+from penstock.settings import Settings
+
+DEFAULT_PORTS = {"producers": 9101, "processors": 9102, "consumers": 9103}
+"""Ports by stage; ``PENSTOCK_HTTP_PORT`` overrides, 0 takes a free one."""
+
+
+@contextmanager
+def serve_http(stage: str, settings: Settings, health: Health, registry: CollectorRegistry) -> Iterator[str]:
+    """Serve in a thread while the block runs; yield the address. Raises :class:`UsageError` when the port is taken."""
+    port = DEFAULT_PORTS[stage] if settings.http_port is None else settings.http_port
+    listener = _listen(settings.http_host, port)
+    config = uvicorn.Config(_routes(health, registry), log_level="warning", lifespan="off", access_log=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([listener],), name="http", daemon=True)
+    thread.start()
+    try:
+        yield f"http://{settings.http_host}:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=5)
+        listener.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        raise UsageError(
+            f"PENSTOCK_HTTP_PORT: can't listen on {host}:{port} ({error.strerror}); choose another, or 0 for a free one"
+        ) from None
+
+
+def _routes(health: Health, registry: CollectorRegistry) -> Starlette:
+    def metrics(_request: Request) -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    def live(_request: Request) -> Response:
+        return _verdict(health.live())
+
+    def ready(_request: Request) -> Response:
+        return _verdict(health.ready())
+
+    return Starlette(routes=[Route("/metrics", metrics), Route("/live", live), Route("/ready", ready)])
+
+
+def _verdict(problems: dict[str, str]) -> Response:
+    return JSONResponse({"ok": not problems, "problems": problems}, status_code=503 if problems else 200)

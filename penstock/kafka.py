@@ -1,0 +1,137 @@
+"""Kafka clients: one configuration for all of them, topic ids, and which errors mean *away*."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from penstock.errors import PenstockError, ProtectiveStop, Unavailable
+from penstock.log import get_logger
+from penstock.settings import Settings
+from penstock.topics import Topic
+
+REQUEST_TIMEOUT_S = 10.0
+
+_FATAL = {
+    KafkaError._AUTHENTICATION,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+}
+
+
+def client_config(settings: Settings, **extra: Any) -> dict[str, Any]:
+    """Return librdkafka's configuration for any client, with ``extra`` (dots written as underscores) on top."""
+    secret = settings.kafka_sasl_password
+    key_secret = settings.kafka_ssl_key_password
+    config = {
+        "bootstrap.servers": settings.kafka_bootstrap_servers,
+        "security.protocol": settings.kafka_security_protocol,
+        "sasl.mechanism": settings.kafka_sasl_mechanism,
+        "sasl.username": settings.kafka_sasl_username,
+        "sasl.password": secret.get_secret_value() if secret else None,
+        "ssl.ca.location": _text(settings.kafka_ssl_ca_location),
+        "ssl.certificate.location": _text(settings.kafka_ssl_certificate_location),
+        "ssl.key.location": _text(settings.kafka_ssl_key_location),
+        "ssl.key.password": key_secret.get_secret_value() if key_secret else None,
+        "client.id": "penstock",
+        "topic.metadata.refresh.interval.ms": 10_000,
+        "reconnect.backoff.max.ms": 2_000,
+        "log_level": 2,
+        "error_cb": _report,
+        **{key.replace("_", "."): value for key, value in extra.items()},
+    }
+    return {key: value for key, value in config.items() if value is not None}
+
+
+def producer_config(settings: Settings, **extra: Any) -> dict[str, Any]:
+    """Return the configuration of a producer: idempotent, all acknowledgements, Java's partitioner, compressed."""
+    config = client_config(
+        settings, enable_idempotence=True, acks="all", partitioner="murmur2_random", compression_type="lz4"
+    )
+    return config | {key.replace("_", "."): value for key, value in extra.items()}
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _report(error: KafkaError) -> None:
+    get_logger("kafka").debug("client event", code=error.name(), detail=error.str())
+
+
+def translate(error: KafkaException | KafkaError) -> PenstockError:
+    """Return the exception of Penstock for one of the client's: :class:`Unavailable` where trying again may help."""
+    cause: KafkaError = error.args[0] if isinstance(error, KafkaException) else error
+    if cause.code() in _FATAL:
+        return PenstockError(f"the broker refuses us: {cause.str()}; check KAFKA_SASL_*, KAFKA_SSL_* and the ACLs")
+    return Unavailable(f"the broker does not answer as it should: {cause.str()} ({cause.name()})")
+
+
+def admin(settings: Settings) -> AdminClient:
+    """Return an admin client. It connects on first use."""
+    return AdminClient(client_config(settings))
+
+
+def topic_ids(settings: Settings, topics: Iterable[Topic]) -> dict[str, str]:
+    """Return the ids of ``topics`` by logical name.
+
+    The embedded broker has no topic ids: the run's id stands in. Raises :class:`Unavailable`, or
+    :class:`PenstockError` when a topic does not exist.
+    """
+    wanted = {topic.full_name(settings): topic.name for topic in topics}
+    if settings.embedded:
+        return {name: f"{settings.run_id}:{name}" for name in wanted.values()}
+    described = admin(settings).describe_topics(
+        TopicCollection(list(wanted)), request_timeout=REQUEST_TIMEOUT_S
+    )
+    return {wanted[name]: _topic_id(name, future) for name, future in described.items()}
+
+
+def _topic_id(name: str, future: Any) -> str:
+    try:
+        return str(future.result(REQUEST_TIMEOUT_S).topic_id)
+    except KafkaException as error:
+        if error.args[0].code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+            raise PenstockError(f"topic {name} does not exist: run `penstock topics create`") from None
+        raise translate(error) from None
+    except TimeoutError:
+        raise Unavailable(f"the broker did not describe topic {name} in {REQUEST_TIMEOUT_S:.0f} s") from None
+
+
+def partition_counts(client: Any, settings: Settings, topics: Iterable[Topic]) -> dict[str, int]:
+    """Return the partition counts of ``topics`` by logical name, asked of any client (producer, consumer, admin).
+
+    On the embedded broker asking creates the topic. Raises as :func:`topic_ids` does.
+    """
+    counts = {}
+    for topic in topics:
+        name = topic.full_name(settings)
+        try:
+            found = client.list_topics(name, timeout=REQUEST_TIMEOUT_S).topics.get(name)
+        except KafkaException as error:
+            raise translate(error) from None
+        if found is None or found.error is not None or not found.partitions:
+            raise PenstockError(f"topic {name} does not exist: run `penstock topics create`")
+        counts[topic.name] = len(found.partitions)
+    return counts
+
+
+def watermark_offsets(consumer: Any, topic: str, partition: int) -> tuple[int, int]:
+    """Return the log's start and end of a partition of full topic name ``topic``. Raises :class:`Unavailable`."""
+    try:
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=REQUEST_TIMEOUT_S)
+    except KafkaException as error:
+        raise translate(error) from None
+    return low, high
+
+
+def check_same_topic(name: str, known: str, current: Mapping[str, str]) -> None:
+    """Raise :class:`ProtectiveStop` unless ``known``, a topic id that was stored, is the id of topic ``name`` now."""
+    if known != current[name]:
+        raise ProtectiveStop(
+            f"topic {name} was recreated: its id is {current[name]}, what we have was built from {known}; "
+            "its numbers can't be continued: start a new PENSTOCK_PIPELINE_VERSION"
+        )

@@ -1,0 +1,1 @@
+"""Make events and send them."""

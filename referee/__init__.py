@@ -1,0 +1,1 @@
+"""Verify, explain and keep the books: other code than the stages, on purpose."""
