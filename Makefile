@@ -1,0 +1,59 @@
+# `make` alone lists what there is. Python is the machine's `python3` (3.11 to 3.13), or PYTHON=...
+
+PYTHON ?= python3
+SECONDS ?= 60
+UV ?= $(firstword $(wildcard .venv/bin/uv) uv)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all lint bench up down check-compose lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(INSTALLED): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \
+	  "Penstock needs Python 3.11 to 3.13, and this one is %d.%d: say make PYTHON=python3.13" % v)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps -e .
+	@touch $@
+
+install: $(INSTALLED) ## Make .venv and install what is locked (the other targets do it when needed)
+
+demo: $(INSTALLED) ## Run all of it on embedded parts for SECONDS (60), then prove the numbers
+	$(BIN)/penstock demo --seconds $(SECONDS)
+
+test: $(INSTALLED) ## Run the tests but the slow ones; a real part that is missing is skipped
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(INSTALLED) ## Run all tests; PENSTOCK_REQUIRE=kafka,registry,postgres makes a missing part fail
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED) ## Check style, types and contracts
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy infra/check_compose.py
+	$(BIN)/penstock schemas check
+
+bench: $(INSTALLED) ## Measure the stages on a real broker, beside a stock Faust app
+	$(BIN)/python -m bench
+
+up: ## Start the compose stack and wait until all of it is healthy
+	docker compose up --build --wait
+
+down: ## Stop the compose stack; its volumes stay
+	docker compose down
+
+check-compose: $(INSTALLED) ## Prove the compose stack: healthy, measured, verified, nothing lost by a restart
+	$(BIN)/python infra/check_compose.py
+
+lock: ## Lock the dependencies of pyproject.toml again (needs uv)
+	$(LOCK) --output-file requirements/runtime.txt pyproject.toml
+	$(LOCK) --output-file requirements/dev.txt --extra dev --constraint requirements/runtime.txt pyproject.toml
+
+clean: ## Remove what make made
+	rm -rf .venv build runs *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
