@@ -1,7 +1,7 @@
 """The contracts of the records: read from ``avro_schemas/``, with the ids of the lock file.
 
-``avro_schemas/<folder>/<Record>.avsc`` holds the current schema of a record; ``lock.json`` holds every version
-that was ever locked, by id, and its fingerprint. The lock's ids are used in the embedded mode only.
+``avro_schemas/<folder>/<Record>.avsc`` holds the current schema of a record; ``lock.json`` holds every
+version that was ever locked, by id, and its fingerprint. The lock's ids are used in the embedded mode only.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ class Contract:
 
 
 def load_contracts(root: Path = SCHEMAS_DIR) -> dict[str, Contract]:
-    """Read the current contracts, by record name. Raises :class:`PenstockError` naming a file that is wrong."""
+    """Read the current contracts, by record name. Raises :class:`PenstockError` for a file that is wrong."""
     contracts: dict[str, Contract] = {}
     for path in sorted(root.glob("*/*.avsc")):
         try:
@@ -66,12 +66,26 @@ def contracts_of(topic: Topic, contracts: Mapping[str, Contract]) -> dict[str, C
 
 
 def load_lock(root: Path = SCHEMAS_DIR) -> dict[int, Contract]:
-    """Read every locked version, by id, oldest first."""
+    """Read every locked version, by id, oldest first.
+
+    Raises :class:`PenstockError` when it was edited by hand: a changed entry, or an id that is there twice.
+    """
     path = root / LOCK_NAME
     if not path.exists():
         return {}
-    entries = json.loads(path.read_text())["schemas"]
-    return {int(entry["id"]): Contract(entry["name"], entry["folder"], entry["schema"]) for entry in entries}
+    locked: dict[int, Contract] = {}
+    try:
+        for entry in json.loads(path.read_text())["schemas"]:
+            contract = Contract(entry["name"], entry["folder"], entry["schema"])
+            if contract.fingerprint != entry["fingerprint"] or int(entry["id"]) in locked:
+                raise PenstockError(
+                    f"{path}: entry {entry['id']} ({contract.name}) was changed, and locked versions never are: "
+                    "restore the file, then run `penstock schemas lock`"
+                )
+            locked[int(entry["id"])] = contract
+    except (ValueError, KeyError, TypeError) as error:
+        raise PenstockError(f"{path}: is no lock file ({error}): restore it") from None
+    return dict(sorted(locked.items()))
 
 
 def save_lock(locked: Mapping[int, Contract], root: Path = SCHEMAS_DIR) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from penstock.contracts import Contract, contracts_of, load_contracts, load_lock
-from penstock.errors import PenstockError
+from penstock.errors import PenstockError, UsageError
+from penstock.settings import Settings
 from penstock.topics import Topic
 
 
@@ -16,8 +17,8 @@ class SchemaIds(Protocol):
         Unavailable when the registry is away."""
 
     def writer(self, schema_id: int, topic: Topic) -> Contract | None:
-        """Return the version that ``schema_id`` stands for, or None when a record with it on ``topic`` can't be
-        used: nobody knows the id, or it belongs to another topic.
+        """Return the version that ``schema_id`` stands for, or None when a record with it on ``topic`` can't
+        be used: nobody knows the id, or it belongs to another topic.
 
         Raises ProtectiveStop for a version of one of this topic's records that is newer than this build,
         Unavailable when the registry is away. Answers are kept: a second call costs nothing.
@@ -39,9 +40,7 @@ class LockedIds:
         try:
             return self._ids[contract.fingerprint]
         except KeyError:
-            raise PenstockError(
-                f"{contract.name} differs from the lock file: run `penstock schemas lock`"
-            ) from None
+            raise PenstockError(f"{contract.name} differs from the lock file: run `penstock schemas lock`") from None
 
     def writer(self, schema_id: int, topic: Topic) -> Contract | None:
         """See :class:`SchemaIds`."""
@@ -49,3 +48,20 @@ class LockedIds:
         if contract is None or contract.name not in contracts_of(topic, self._contracts):
             return None
         return contract
+
+
+def schema_ids(settings: Settings) -> SchemaIds:
+    """Return the ids that ``settings`` choose: the lock file's when embedded, else the registry's.
+
+    Asks nobody yet. Raises :class:`UsageError` when there is neither.
+    """
+    if settings.embedded:
+        return LockedIds()
+    if settings.schema_registry_url is None:
+        raise UsageError(
+            "SCHEMA_REGISTRY_URL is not set: name the registry (Apicurio: http://HOST:PORT/apis/ccompat/v7), "
+            "or set PENSTOCK_EMBEDDED=true to take the ids of the lock file"
+        )
+    from penstock.registry import Registry, RegistryIds
+
+    return RegistryIds(Registry(settings))
