@@ -72,7 +72,7 @@ def _read(schema: BlockSchema, members: Sequence[bytes], header_bytes: int) -> p
     container = b"".join((schema.prefix, _long(count), _long(len(body)), body, _SYNC))
     try:
         frame = pl.read_avro(io.BytesIO(container))
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         return _reason(error)
     if len(frame) != count or not (frame[END] == expected).all():
         return "its fields end before or behind its last byte"

@@ -26,6 +26,7 @@ END_OF_TIME_MS = 253_402_300_800_000
 """The year 10,000."""
 
 _BAD = "_bad"
+_FALSE, _TRUE = b"\0", b"\1"
 _UNSCALED = "penstock-unscaled"
 _NUMBERS = {"int": pl.Int32, "long": pl.Int64, "float": pl.Float32, "double": pl.Float64}
 _WIDENS = {"int": ("int", "long", "float", "double"), "long": ("long", "float", "double"), "float": ("float", "double")}
@@ -166,13 +167,18 @@ def _block_field(field: Schema) -> Schema:
 
 
 def _block_type(avro_type: Any, path: str) -> Any:
-    """Return the type to read with Polars: the same bytes, without what Polars can't or need not know."""
+    """Return the type to read with Polars: the same bytes, without what Polars can't or need not know.
+
+    Polars cuts an ``int`` down to 32 bits and takes any byte but 1 for false: both are read as they are here, and
+    checked later.
+    """
     if isinstance(avro_type, list):
         return [_block_type(branch, path) for branch in avro_type]
     if isinstance(avro_type, str):
-        return avro_type
+        one_byte = {"type": "fixed", "name": f"{path}_byte", "size": 1}
+        return {"int": "long", "boolean": one_byte}.get(avro_type, avro_type)
     if avro_type["type"] == "enum":
-        return "int"
+        return "long"
     if avro_type["type"] == "array":
         fields = [
             {"name": f["name"], "type": _block_type(f["type"], f"{path}_{f['name']}")}
@@ -183,7 +189,7 @@ def _block_type(avro_type: Any, path: str) -> Any:
         return {**avro_type, "name": f"{path}_fixed"} if avro_type["type"] == "fixed" else avro_type
     if avro_type["type"] == "fixed":
         return {"type": "fixed", "name": f"{path}_fixed", "size": avro_type["size"]}
-    return avro_type["type"]
+    return _block_type(avro_type["type"], path)
 
 
 def _dtype(field: Schema) -> Any:
@@ -204,7 +210,7 @@ def _column(written: Schema | None, field: Schema, record: str) -> Column:
             raise _unresolvable(record, field["name"], "has no default and is not in the writer's schema")
         return Column(pl.lit(_default(field), dtype=_dtype(field)).alias(name), ())
     source, value = _value(written, field, record)
-    checks = list(_checks(source, field))
+    checks = [*_written_checks(written), *_checks(source, field)]
     if _kind(written["type"])[1] and not _kind(field["type"])[1]:
         checks.append(Check(source.is_null(), "malformed", f"{field['name']} is null"))
     return Column(value.alias(name), tuple(checks))
@@ -234,10 +240,12 @@ def _value(written: Schema, field: Schema, record: str) -> tuple[pl.Expr, pl.Exp
         unscaled = source.to_physical()
         return unscaled, unscaled.cast(pl.Int64, strict=False)
     text = {"string": "text", "uuid": "text", "bytes": "bytes", "fixed": "bytes", "timestamp": "long"}
-    if text.get(have, have) == text.get(want, want):
+    if have == want == "boolean":
+        return source, source == _TRUE
+    if have != "int" and text.get(have, have) == text.get(want, want):
         return source, _scaled(source) if _is_scaled(field) else source
     if want in _WIDENS.get(have, ()):
-        widened = source.cast(_NUMBERS[want])
+        widened = source.cast(_NUMBERS[want], strict=False)
         return widened, _scaled(widened) if _is_scaled(field) else widened
     if {have, want} == {"string", "bytes"}:
         other = source.cast(pl.String if want == "string" else pl.Binary, strict=False)
@@ -246,7 +254,7 @@ def _value(written: Schema, field: Schema, record: str) -> tuple[pl.Expr, pl.Exp
 
 
 def _scaled(source: pl.Expr) -> pl.Expr:
-    return (source * 1_000_000).round().cast(pl.Int64, strict=False)
+    return (source.cast(pl.Float64) * 1_000_000).round().cast(pl.Int64, strict=False)
 
 
 def _enum(source: pl.Expr, written: list[str], enum: Schema) -> tuple[pl.Expr, pl.Expr]:
@@ -260,6 +268,16 @@ def _enum(source: pl.Expr, written: list[str], enum: Schema) -> tuple[pl.Expr, p
     value = index.replace_strict(list(range(len(written))), readers, return_dtype=pl.String).cast(known)
     unknown = inside & (value.is_not_null() | source.is_null())
     return pl.when(source.is_not_null()).then(unknown), value
+
+
+def _written_checks(written: Schema) -> Iterator[Check]:
+    """Yield what Avro says of the writer's type and Polars does not check."""
+    source, (kind, _) = pl.col(written["name"]), _kind(written["type"])
+    if kind == "int":
+        yield Check(~source.is_between(-(2**31), 2**31 - 1), "malformed", f"{written['name']} has more than 32 bits")
+    if kind == "boolean":
+        wrong = (source != _FALSE) & (source != _TRUE)
+        yield Check(wrong, "malformed", f"{written['name']} is neither true nor false")
 
 
 def _checks(source: pl.Expr, field: Schema) -> Iterator[Check]:
