@@ -1,0 +1,92 @@
+"""The Faust app: one agent that takes batches, one timer that sends early results.
+
+``faust -A processors.app worker`` finds :data:`app` here; it is made when it is first asked for.
+"""
+
+import gc
+from typing import Any
+
+import faust
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from penstock.avro import Decoder
+from penstock.contracts import load_contracts
+from penstock.health import Health
+from penstock.kafka import topic_ids
+from penstock.schema_ids import schema_ids
+from penstock.settings import Settings, load_settings
+from penstock.topics import SOURCES, TOPICS, group_id
+from penstock.waiting import wait_for
+from processors.gauges import Gauges
+from processors.outbox import Outbox
+from processors.sender import Sender
+from processors.transport import BatchSchema, Transport
+from processors.worker import Worker
+
+BUFFERED_BATCHES = 8
+"""Batches that may wait for the agent; Faust counts batches, not records."""
+
+
+def make_app(settings: Settings, health: Health, registry: CollectorRegistry) -> faust.App:
+    """Return the app, ready to start. Waits for the broker and the registry for as long as they are away."""
+    app = faust.App(
+        id=group_id(settings, "processors"),
+        broker=f"kafka://{settings.kafka_bootstrap_servers.split(',')[0]}",
+        broker_session_timeout=settings.session_timeout_ms / 1000,
+        broker_commit_interval=settings.commit_interval_s,
+        stream_buffer_maxsize=BUFFERED_BATCHES,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        loghandlers=[],
+    )
+    transport = _make_transport(app, settings, health, registry)
+    app.transport = app.producer_transport = transport
+    _add_agent(app, settings, transport.worker)
+    return app
+
+
+def _make_transport(
+    app: faust.App, settings: Settings, health: Health, registry: CollectorRegistry
+) -> Transport:
+    current = wait_for("kafka", lambda: topic_ids(settings, TOPICS), health=health)
+    contracts = load_contracts()
+    ids = schema_ids(settings)
+    outbox = wait_for("registry", lambda: Outbox(settings, contracts, ids), health=health)
+    decoders = {topic.name: Decoder(topic, contracts, ids, settings.max_record_bytes) for topic in SOURCES}
+    sender = Sender(settings)
+    worker = Worker(settings, decoders, outbox, sender, health, Gauges(registry))
+    return Transport(app, settings, {topic.name: current[topic.name] for topic in SOURCES}, sender, worker)
+
+
+def _add_agent(app: faust.App, settings: Settings, worker: Worker) -> None:
+    sources = app.topic(*(topic.full_name(settings) for topic in SOURCES), schema=BatchSchema())
+
+    @app.agent(sources, name="fold")
+    async def fold(batches: Any) -> None:
+        async for batch in batches:
+            try:
+                await worker.process(batch)
+            except Exception as error:
+                worker.fail(error)
+
+    @app.timer(interval=settings.early_results_interval_s)  # type: ignore[untyped-decorator]
+    async def send_early_results() -> None:
+        try:
+            worker.send_changed()
+        except Exception as error:
+            worker.fail(error)
+
+
+def tune_garbage_collector() -> None:
+    """Keep the collector off what lives for ever, and make it rare: it was a third of the CPU."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+
+
+def __getattr__(name: str) -> faust.App:
+    if name != "app":
+        raise AttributeError(name)
+    made = globals()["app"] = make_app(load_settings(), Health(), REGISTRY)
+    return made

@@ -1,0 +1,207 @@
+"""Reading source topics in batches: one confluent-kafka consumer, positioned by frontiers.
+
+Used from one thread only. A rebalance is noticed inside :meth:`LogConsumer.fetch`, which then returns nothing; the caller tells
+Faust, and calls :meth:`LogConsumer.take_assignment`, the only place where positions are set.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from penstock.errors import PenstockError, ProtectiveStop, Unavailable
+from penstock.health import Health
+from penstock.kafka import client_config, topic_ids, translate, watermark_offsets
+from penstock.log import get_logger
+from penstock.settings import Settings
+from penstock.topics import SOURCES, group_id
+from penstock.waiting import wait_for
+from processors.restore import Found, Restored, restore
+
+Partition = tuple[str, int]
+FetchedMessage = Any
+"""A ``confluent_kafka.Message`` without error: what its type hints call optional is there."""
+
+_LOST = {
+    KafkaError._AUTO_OFFSET_RESET: "an offset that is needed is no longer in the log",
+    KafkaError.OFFSET_OUT_OF_RANGE: "an offset that is needed is no longer in the log",
+}
+_GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+_REQUEST_TIMEOUT_S = 10.0
+
+
+@dataclass
+class Batch:
+    """Consecutive records of one partition.
+
+    ``follows`` is the offset behind the batch before (at first, the offset read from): a chain whose break shows a loss.
+    ``log_end`` is the end of the log when they were fetched.
+    """
+
+    topic: str
+    partition: int
+    generation: int
+    messages: list[FetchedMessage]
+    follows: int
+    log_end: int
+
+    @property
+    def first_offset(self) -> int:
+        """Offset of the first record."""
+        return int(self.messages[0].offset())
+
+
+class LogConsumer:
+    """Membership in the group of the processors, and the batches of what it is assigned."""
+
+    def __init__(self, settings: Settings, ids: Mapping[str, str], health: Health) -> None:
+        self._settings = settings
+        self._health = health
+        self._ids = dict(ids)
+        self._names = {topic.full_name(settings): topic.name for topic in SOURCES}
+        self.generation = 0
+        self._next: list[Partition] = []
+        self._handed_out: dict[Partition, int] = {}
+        self._log_ends: dict[Partition, int] = {}
+        self.rebalanced = False
+        self.owned: tuple[Partition, ...] = ()
+        self.restored: dict[Partition, Restored] = {}
+        self._consumer = Consumer(_consumer_config(settings))
+
+    def subscribe(self, topics: Iterable[str]) -> None:
+        """Join the group."""
+        self._consumer.subscribe(list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
+
+    def _on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+        self._next = [(tp.topic, tp.partition) for tp in partitions]
+        self.rebalanced = True
+        consumer.assign([])
+
+    def _on_revoke(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+        self._next = []
+        self.rebalanced = True
+        consumer.unassign()
+
+    def fetch(self, idle_s: float) -> list[Batch]:
+        """Return what is there, waiting up to ``idle_s`` for the first record; nothing when the assignment changed.
+
+        Raises :class:`ProtectiveStop` when input is lost.
+        """
+        first = self._consumer.poll(idle_s)
+        if self.rebalanced or first is None:
+            return []
+        messages = [first, *self._consumer.consume(self._settings.fetch_batch_records - 1, 0)]
+        if self.rebalanced:
+            return []
+        return self._batches(messages)
+
+    def _batches(self, messages: list[FetchedMessage]) -> list[Batch]:
+        batches: dict[Partition, Batch] = {}
+        for tp, run in groupby(messages, lambda message: (message.topic(), message.partition())):
+            records = [message for message in run if self._is_record(message)]
+            if not records:
+                continue
+            if tp in batches:
+                batches[tp].messages += records
+            else:
+                batches[tp] = Batch(*tp, self.generation, records, self._handed_out[tp], self._end_of(tp))
+            self._handed_out[tp] = records[-1].offset() + 1
+        return list(batches.values())
+
+    def _is_record(self, message: FetchedMessage) -> bool:
+        error = message.error()
+        if error is None:
+            return True
+        if error.code() in _LOST:
+            raise ProtectiveStop(f"{message.topic()}[{message.partition()}]: {_LOST[error.code()]}: {error.str()}")
+        if error.code() in _GONE:
+            self._check_topics()
+        if error.code() == KafkaError._MAX_POLL_EXCEEDED:
+            raise PenstockError("the group lost us: no batch was taken for five minutes; start again")
+        self._health.away("kafka", error.str())
+        get_logger("processors").warning("fetch failed", code=error.name(), detail=error.str())
+        return False
+
+    def _check_topics(self) -> None:
+        try:
+            current = topic_ids(self._settings, SOURCES)
+        except Unavailable:
+            return
+        if current != self._ids:
+            raise ProtectiveStop(
+                f"a source topic was recreated: ids were {self._ids}, are {current}; start a new PENSTOCK_PIPELINE_VERSION"
+            )
+
+    def _end_of(self, tp: Partition) -> int:
+        _, end = self._consumer.get_watermark_offsets(TopicPartition(*tp), cached=True)
+        self._log_ends[tp] = max(int(end), 0)
+        return self._log_ends[tp]
+
+    def log_end(self, topic: str, partition: int) -> int:
+        """Return the end of a partition's log, as last fetched."""
+        return self._log_ends.get((topic, partition), 0)
+
+    def take_assignment(self) -> int:
+        """Begin a new generation: read the frontiers of what was assigned and go on from each ``R``; return its number.
+
+        Waits for as long as the broker does not answer. Raises :class:`ProtectiveStop` as :func:`restore` does.
+        """
+        self.rebalanced = False
+        self.generation += 1
+        partitions = tuple(self._next)
+        self.restored = wait_for("kafka", lambda: self._restore(partitions), health=self._health) if partitions else {}
+        self.owned = partitions
+        self._handed_out = {tp: found.read_from for tp, found in self.restored.items()}
+        self._consumer.assign([TopicPartition(*tp, r.read_from) for tp, r in self.restored.items()])
+        return self.generation
+
+    def _restore(self, partitions: tuple[Partition, ...]) -> dict[Partition, Restored]:
+        self._ids = topic_ids(self._settings, SOURCES)
+        try:
+            committed = self._consumer.committed([TopicPartition(*tp) for tp in partitions], _REQUEST_TIMEOUT_S)
+        except KafkaException as error:
+            raise translate(error) from None
+        return {(tp.topic, tp.partition): self._restore_one(tp) for tp in committed}
+
+    def _restore_one(self, committed: TopicPartition) -> Restored:
+        if committed.error is not None:
+            raise translate(committed.error)
+        start, end = watermark_offsets(self._consumer, committed.topic, committed.partition)
+        known = None if committed.offset < 0 else (committed.offset, committed.metadata or "")
+        name = f"{committed.topic}[{committed.partition}]"
+        found = Found(name, self._ids[self._names[committed.topic]], known, max(start, 0), max(end, 0))
+        self._log_ends[committed.topic, committed.partition] = found.log_end
+        return restore(found, accept_trimmed_log=self._settings.accept_trimmed_log)
+
+    def commit(self, points: Mapping[Partition, tuple[int, str]]) -> bool:
+        """Commit ``(R, metadata)`` by partition; False when the broker did not take it (a later commit will do)."""
+        offsets = [TopicPartition(*tp, offset, metadata) for tp, (offset, metadata) in points.items()]
+        try:
+            results = self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            get_logger("processors").warning("commit refused", detail=str(error.args[0]))
+            return False
+        self._health.here("kafka")
+        return all(result.error is None for result in results)
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()
+
+
+def _consumer_config(settings: Settings) -> dict[str, Any]:
+    return client_config(
+        settings,
+        group_id=group_id(settings, "processors"),
+        enable_auto_commit=False,
+        auto_offset_reset="error",
+        partition_assignment_strategy="roundrobin",
+        session_timeout_ms=settings.session_timeout_ms,
+        heartbeat_interval_ms=max(settings.session_timeout_ms // 4, 300),
+        fetch_queue_backoff_ms=10,
+        queued_min_messages=20_000,
+        fetch_message_max_bytes=2 * 1024 * 1024,
+        fetch_wait_max_ms=50,
+    )

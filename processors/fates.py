@@ -1,0 +1,104 @@
+"""One fate for every record, decided in offset order, before any metric sees it.
+
+Pure: what it needs of the past is the largest event time so far and the event ids of the open panes.
+"""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from penstock.avro import INDEX, Decoded, Rejection
+from penstock.pipeline import ALLOWED_DISORDER_MS, MAX_AHEAD_MS, PANE_MS
+
+HEARTBEAT = "Heartbeat"
+PANE = "_pane"
+NEWEST_BEFORE = "_newest_before"
+PANE_START = pl.col("occurred_at") // PANE_MS * PANE_MS
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A batch's records by what can be said without the ids of the open panes.
+
+    ``candidates`` (``_index``, ``event_id``, ``_pane``) are applied unless their id was seen in their pane; ``late`` (``_index``,
+    ``event_id``, ``occurred_at``, ``_newest_before``) and ``dead`` are settled. ``newest_ms`` is the largest event time
+    behind the batch.
+    """
+
+    candidates: pl.DataFrame
+    late: pl.DataFrame
+    dead: list[Rejection]
+    heartbeats: int
+    newest_ms: int
+
+
+def judge(decoded: Decoded, appended_ms: pl.Series, newest_ms: int) -> Judged:
+    """Decide what each record is, knowing the largest event time before the batch.
+
+    ``appended_ms`` is the broker's append time by position. An event more than 5 min ahead of it is dead, and never moves
+    time. Lateness is decided by the running maximum *before* each event.
+    """
+    events = _events(decoded)
+    ahead = pl.col("occurred_at") > appended_ms.gather(events[INDEX]) + MAX_AHEAD_MS
+    marked = events.with_columns(ahead.alias("_ahead"))
+    dead = list(decoded.rejections)
+    if marked["_ahead"].any():
+        detail = f"its event time is more than {MAX_AHEAD_MS // 60_000} min ahead of its append time"
+        dead += [Rejection(index, "ahead-of-time", detail) for index in marked.filter("_ahead")[INDEX]]
+        dead.sort()
+        marked = marked.filter(~pl.col("_ahead"))
+    before = pl.max_horizontal(pl.col("occurred_at").cum_max().shift(1), pl.lit(newest_ms, dtype=pl.Int64))
+    timed = marked.with_columns(PANE_START.alias(PANE), before.alias(NEWEST_BEFORE))
+    is_late = (pl.col(PANE) + PANE_MS <= pl.col(NEWEST_BEFORE) - ALLOWED_DISORDER_MS) & ~pl.col("_heartbeat")
+    late_mask = timed.select(is_late.alias("late"))["late"]
+    keep = ~late_mask & ~timed["_heartbeat"]
+    newest = newest_ms if marked.is_empty() else max(newest_ms, int(marked["occurred_at"].max()))  # type: ignore[arg-type]
+    return Judged(
+        candidates=timed.filter(keep).select(INDEX, "event_id", PANE),
+        late=timed.filter(late_mask).select(INDEX, "event_id", "occurred_at", NEWEST_BEFORE),
+        dead=dead,
+        heartbeats=int(timed["_heartbeat"].sum()),
+        newest_ms=newest,
+    )
+
+
+def _events(decoded: Decoded) -> pl.DataFrame:
+    """Return index, id and time of all decoded records, in offset order."""
+    columns = (INDEX, "event_id", "occurred_at")
+    frames = [
+        frame.select(*columns, pl.lit(name == HEARTBEAT).alias("_heartbeat"))
+        for name, frame in decoded.records.items()
+    ]
+    if not frames:
+        types = {INDEX: pl.Int64, "event_id": pl.String, "occurred_at": pl.Int64, "_heartbeat": pl.Boolean}
+        return pl.DataFrame(schema=types)
+    return frames[0] if len(frames) == 1 else pl.concat(frames).sort(INDEX)
+
+
+class SeenIds:
+    """The event ids of the open panes: a duplicate has the same event time, and so the same pane, as its first copy."""
+
+    def __init__(self) -> None:
+        self._by_pane: dict[int, set[str]] = {}
+
+    def first_copies(self, candidates: pl.DataFrame) -> pl.DataFrame:
+        """Return ``candidates`` without the copies of what was seen, and remember the rest."""
+        panes = candidates.partition_by(PANE, as_dict=True, maintain_order=True)
+        kept = [self._first_of_pane(int(pane[0]), frame) for pane, frame in panes.items()]
+        if not kept:
+            return candidates
+        return kept[0] if len(kept) == 1 else pl.concat(kept).sort(INDEX)
+
+    def _first_of_pane(self, pane: int, frame: pl.DataFrame) -> pl.DataFrame:
+        seen = self._by_pane.setdefault(pane, set())
+        ids = frame["event_id"].to_list()
+        new = set(ids)
+        if len(new) == len(ids) and seen.isdisjoint(new):
+            seen |= new
+            return frame
+        fresh = [id_ not in seen and not seen.add(id_) for id_ in ids]  # type: ignore[func-returns-value]
+        return frame.filter(pl.Series(fresh, dtype=pl.Boolean))
+
+    def forget(self, pane: int) -> None:
+        """Drop a pane that is final."""
+        self._by_pane.pop(pane, None)

@@ -1,0 +1,161 @@
+"""The fold of one partition: batches in, results, letters and the frontier out.
+
+Pure: no clock, no network, no Faust. The rules are those of ``ARCHITECTURE.md``, "Time, panes and exactly once".
+``P`` is the next offset to fold, ``R`` the first offset of any pane that is open at ``P``, ``M`` the largest event time.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import polars as pl
+
+from penstock.avro import INDEX, Decoded, Rejection
+from penstock.frontier import Fates, Frontier
+from penstock.metrics import Metric
+from penstock.pipeline import ALLOWED_DISORDER_MS, MAX_AHEAD_MS, NO_TIME, PANE_MS, watermark
+from processors.aggregate import OpenGroups, partial, with_panes
+from processors.fates import HEARTBEAT, PANE, Judged, SeenIds, judge
+
+
+@dataclass(frozen=True)
+class Records:
+    """A stretch of one partition's log, as fetched: offsets ascending, append times in ms, decoded values."""
+
+    offsets: Sequence[int]
+    appended_ms: Sequence[int]
+    decoded: Decoded
+
+
+@dataclass
+class Step:
+    """What a stretch of the log brought. Positions are those of the stretch; ``final`` holds the metrics whose panes closed."""
+
+    fates: Fates = field(default_factory=Fates)
+    late: pl.DataFrame | None = None
+    dead: list[Rejection] = field(default_factory=list)
+    final: list[tuple[Metric, pl.DataFrame]] = field(default_factory=list)
+
+
+class PartitionFold:
+    """All state of one partition. Made anew for each generation, from the frontier that was committed."""
+
+    def __init__(
+        self, metrics: Sequence[Metric], frontier: Frontier, *, skip_torn_panes: bool = False
+    ) -> None:
+        """Start at ``frontier``. ``skip_torn_panes``: the log before ``frontier.start`` is gone and was never folded;
+        panes that may have begun in it are skipped, their events are late."""
+        self._restored = frontier
+        self._skip_torn_panes = skip_torn_panes
+        self._start_of_pane: dict[int, int] = {}
+        self._seen = SeenIds()
+        self._groups = [OpenGroups(metric) for metric in metrics]
+        self._fates = frontier.fates
+        self.position = frontier.position
+        self.newest_ms = frontier.newest_ms
+
+    @property
+    def refold_until(self) -> int:
+        """``P`` of the frontier: below it nothing is counted or sent again."""
+        return self._restored.position
+
+    @property
+    def restart_offset(self) -> int:
+        """``R``: where to read from after a restart."""
+        return min(self._start_of_pane.values(), default=self.position)
+
+    @property
+    def open_panes(self) -> int:
+        """How many panes are open."""
+        return len(self._start_of_pane)
+
+    @property
+    def frontier(self) -> Frontier:
+        """What to commit together with :attr:`restart_offset`."""
+        return replace(
+            self._restored, position=self.position, newest_ms=self.newest_ms, fates=self._fates
+        )
+
+    def refold(self, records: Records) -> None:
+        """Fold again what lies below ``P``: only what falls in panes that end after ``C``; count and send nothing.
+
+        Such a pane was open at ``P``, so none of its events was late, and their first copies lie at ``R`` or behind it.
+        """
+        judged = judge(records.decoded, pl.Series(records.appended_ms, dtype=pl.Int64), NO_TIME)
+        events = pl.concat([judged.candidates, _as_candidates(judged)])
+        still_open = pl.col(PANE) + PANE_MS > watermark(self._restored.newest_ms)
+        self._apply(records, events.filter(still_open).sort(INDEX))
+
+    def step(self, records: Records) -> Step:
+        """Fold a stretch that begins at ``P`` or, where offsets are without a record, behind it."""
+        if self._skip_torn_panes and self.newest_ms == NO_TIME:
+            self.newest_ms = _behind_torn_panes(records.appended_ms[0])
+        judged = judge(records.decoded, pl.Series(records.appended_ms, dtype=pl.Int64), self.newest_ms)
+        applied = self._apply(records, judged.candidates)
+        passed = records.offsets[-1] + 1 - self.position
+        fates = Fates(
+            applied=applied,
+            duplicate=len(judged.candidates) - applied,
+            late=len(judged.late),
+            dead=len(judged.dead),
+            control=judged.heartbeats + passed - len(records.offsets),
+        )
+        self._fates += fates
+        self.position = records.offsets[-1] + 1
+        self.newest_ms = judged.newest_ms
+        late = None if judged.late.is_empty() else judged.late
+        return Step(fates, late, judged.dead, self._close_panes())
+
+    def changed(self) -> list[tuple[Metric, pl.DataFrame]]:
+        """Return the groups of open panes that changed since the last call."""
+        taken = ((groups.metric, groups.take_changed()) for groups in self._groups)
+        return [(metric, rows) for metric, rows in taken if rows is not None]
+
+    def _apply(self, records: Records, candidates: pl.DataFrame) -> int:
+        """Fold the first copies among ``candidates`` into the open panes; return how many there were."""
+        applied = self._seen.first_copies(candidates)
+        if applied.is_empty():
+            return 0
+        firsts = applied.group_by(PANE).agg(pl.col(INDEX).min())
+        for pane, index in firsts.iter_rows():
+            self._start_of_pane.setdefault(pane, records.offsets[index])
+        sources = _sources(records.decoded, applied)
+        for groups in self._groups:
+            rows = partial(groups.metric, sources)
+            if rows is not None:
+                groups.add(rows)
+        return len(applied)
+
+    def _close_panes(self) -> list[tuple[Metric, pl.DataFrame]]:
+        ended = [pane for pane in self._start_of_pane if pane + PANE_MS <= watermark(self.newest_ms)]
+        if not ended:
+            return []
+        for pane in ended:
+            del self._start_of_pane[pane]
+            self._seen.forget(pane)
+        taken = ((groups.metric, groups.take_final(watermark(self.newest_ms))) for groups in self._groups)
+        return [(metric, rows) for metric, rows in taken if rows is not None]
+
+
+def _as_candidates(judged: Judged) -> pl.DataFrame:
+    """Return what was judged late within a refolded stretch as candidates: it begins in the middle, without ``M``."""
+    pane = pl.col("occurred_at") // PANE_MS * PANE_MS
+    return judged.late.select(INDEX, "event_id", pane.alias(PANE))
+
+
+def _behind_torn_panes(first_appended_ms: int) -> int:
+    """Return an ``M`` whose watermark closes every pane that may have begun before the log does."""
+    torn_until = first_appended_ms + MAX_AHEAD_MS
+    return -(-torn_until // PANE_MS) * PANE_MS + ALLOWED_DISORDER_MS
+
+
+def _sources(decoded: Decoded, applied: pl.DataFrame) -> Mapping[str, pl.DataFrame]:
+    """Return the applied rows by source, with their panes."""
+    records = {
+        name: with_panes(rows, applied) for name, rows in decoded.records.items() if name != HEARTBEAT
+    }
+    items = {}
+    for name, rows in decoded.items.items():
+        parent = records[name.split(".")[0]]
+        clashing = set(rows.columns) - {INDEX}
+        items[name] = rows.join(parent.select(pl.exclude(clashing)), on=INDEX, how="inner")
+    return {**records, **items, "*": applied}

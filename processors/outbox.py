@@ -1,0 +1,123 @@
+"""What a step sends: results, late events and dead letters, as Kafka messages. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from penstock.avro import INDEX, Encoder, Rejection
+from penstock.contracts import Contract
+from penstock.metrics import METRICS, Metric
+from penstock.pipeline import watermark
+from penstock.schema_ids import SchemaIds
+from penstock.settings import Settings
+from penstock.topics import BY_NAME
+from processors.fates import NEWEST_BEFORE, PANE
+
+FINAL_SUFFIX = "-final"
+
+Headers = list[tuple[str, bytes | None]]
+
+
+class Origin(NamedTuple):
+    """The partition that something came from."""
+
+    topic: str
+    topic_id: str
+    partition: int
+
+
+class Letter(NamedTuple):
+    """A record as it came, to be kept whole."""
+
+    offset: int
+    appended_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+class Outgoing(NamedTuple):
+    """Messages for one topic (its full name)."""
+
+    topic: str
+    messages: list[tuple[bytes, bytes]]
+
+
+class Outbox:
+    """Encodes what the folds bring forth."""
+
+    def __init__(self, settings: Settings, contracts: Mapping[str, Contract], ids: SchemaIds) -> None:
+        self._settings = settings
+        homes = {metric.result: metric.results for metric in METRICS}
+        homes |= {"LateEvent": "late-events", "DeadLetter": "dead-letters"}
+        self._encoders = {
+            name: Encoder(contracts[name], ids.id_of(contracts[name], BY_NAME[topic]))
+            for name, topic in homes.items()
+        }
+
+    def results(
+        self, metric: Metric, rows: pl.DataFrame, origin: Origin, next_offset: int, *, final: bool
+    ) -> Outgoing:
+        """Return the upserts of one metric's ``rows``."""
+        size = [pl.col(name).cast(pl.String) for name in metric.group]
+        parts = ["{}|{}|{}", *("|{}:{}" for _ in metric.group)]
+        arguments = [pl.lit(metric.name), pl.col(PANE), pl.lit(origin.partition)]
+        arguments += [part for text in size for part in (text.str.len_bytes(), text)]
+        keys = rows.select(pl.format("".join(parts), *arguments).alias("key"))["key"]
+        records = rows.rename({PANE: "pane_start"}).with_columns(
+            source_topic_id=pl.lit(origin.topic_id),
+            source_partition=pl.lit(origin.partition),
+            next_offset=pl.lit(next_offset),
+            final=pl.lit(final),
+        )
+        values = self._encoders[metric.result].encode_all(records.iter_rows(named=True))
+        topic = BY_NAME[metric.results + (FINAL_SUFFIX if final else "")]
+        return Outgoing(
+            topic.full_name(self._settings), [(key.encode(), value) for key, value in zip(keys, values, strict=True)]
+        )
+
+    def late(self, late: pl.DataFrame, letters: Mapping[int, Letter], origin: Origin) -> Outgoing:
+        """Return the late events; ``letters`` holds each by its position."""
+        records = (
+            _base(letters[row[INDEX]], origin)
+            | {
+                "event_id": row["event_id"],
+                "occurred_at": row["occurred_at"],
+                "watermark": watermark(row[NEWEST_BEFORE]),
+            }
+            for row in late.iter_rows(named=True)
+        )
+        return self._letters("late-events", "LateEvent", records, origin)
+
+    def dead(self, dead: Sequence[Rejection], letters: Mapping[int, Letter], origin: Origin) -> Outgoing:
+        """Return the dead letters; ``letters`` holds each by its position."""
+        records = (
+            _base(letters[rejection.position], origin)
+            | {"reason": rejection.reason, "detail": rejection.detail}
+            for rejection in dead
+        )
+        return self._letters("dead-letters", "DeadLetter", records, origin)
+
+    def _letters(
+        self, topic: str, contract: str, records: Iterator[dict[str, Any]], origin: Origin
+    ) -> Outgoing:
+        encode = self._encoders[contract].encode
+        messages = [
+            (f"{origin.topic_id}|{origin.partition}|{record['source_offset']}".encode(), encode(record))
+            for record in records
+        ]
+        return Outgoing(BY_NAME[topic].full_name(self._settings), messages)
+
+
+def _base(letter: Letter, origin: Origin) -> dict[str, Any]:
+    return {
+        "source_topic": origin.topic,
+        "source_topic_id": origin.topic_id,
+        "source_partition": origin.partition,
+        "source_offset": letter.offset,
+        "appended_at": letter.appended_ms,
+        "key": letter.key,
+        "value": letter.value,
+        "headers": [{"name": name, "value": value} for name, value in letter.headers],
+    }

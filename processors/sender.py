@@ -1,0 +1,60 @@
+"""Sending to Kafka: a confluent-kafka producer that never loses an error."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from confluent_kafka import KafkaError, Producer
+
+from penstock.errors import ProtectiveStop
+from penstock.kafka import producer_config
+from penstock.settings import Settings
+
+_FLUSH_SLICE_S = 0.5
+_BACKPRESSURE_SLICE_S = 0.05
+
+
+class Sender:
+    """Hands messages to librdkafka and knows when all are acknowledged.
+
+    A message is tried until the broker takes it, for however long the broker is away. One that the broker refuses for good
+    raises :class:`ProtectiveStop` at the next call: its offsets must not be committed.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._refused: str | None = None
+        config = producer_config(
+            settings,
+            linger_ms=5,
+            message_timeout_ms=0,
+            delivery_report_only_error=True,
+            queue_buffering_max_messages=500_000,
+        )
+        config["message.max.bytes"] = 2 * settings.max_record_bytes + 1_000_000
+        self._producer = Producer(config)
+
+    def _on_refused(self, error: KafkaError | None, message: Any) -> None:
+        if error is not None:
+            self._refused = f"the broker refused a message for {message.topic()}: {error.str()}"
+
+    def send(self, topic: str, messages: Iterable[tuple[bytes, bytes]]) -> None:
+        """Hand messages over. Blocks while the queue is full."""
+        produce, poll = self._producer.produce, self._producer.poll
+        for key, value in messages:
+            while True:
+                try:
+                    produce(topic, value, key, on_delivery=self._on_refused)
+                    break
+                except BufferError:
+                    poll(_BACKPRESSURE_SLICE_S)
+        poll(0)
+        self._check()
+
+    def flush(self) -> None:
+        """Return when all that was handed over is acknowledged."""
+        while self._producer.flush(_FLUSH_SLICE_S):
+            self._check()
+        self._check()
+
+    def _check(self) -> None:
+        if self._refused is not None:
+            raise ProtectiveStop(f"{self._refused}; nothing more is committed")

@@ -1,0 +1,231 @@
+"""The folds of one process: batches in, messages and commit points out.
+
+Lives on Faust's main loop. Knows generations: what an older one still brings is dropped, and nothing of it is committed.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+from penstock.avro import Decoded, Decoder
+from penstock.errors import ExitCode, PenstockError, ProtectiveStop, Unavailable
+from penstock.failpoints import failpoint
+from penstock.frontier import Frontier
+from penstock.health import Health
+from penstock.log import get_logger
+from penstock.metrics import metrics_of
+from penstock.settings import Settings
+from penstock.topics import SOURCES
+from penstock.waiting import wait_for
+from processors.consumer import Batch, FetchedMessage, Partition
+from processors.fold import PartitionFold, Records, Step
+from processors.gauges import Gauges
+from processors.outbox import Letter, Origin, Outbox, Outgoing
+from processors.restore import Restored
+from processors.sender import Sender
+
+
+class Worker:
+    """Folds the partitions that are assigned to this process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        decoders: Mapping[str, Decoder],
+        outbox: Outbox,
+        sender: Sender,
+        health: Health,
+        gauges: Gauges,
+    ) -> None:
+        self.health = health
+        self._settings = settings
+        self._names = {topic.full_name(settings): topic.name for topic in SOURCES}
+        self._decoders = decoders
+        self._outbox = outbox
+        self._sender = sender
+        self._gauges = gauges
+        self._generation = 0
+        self._folds: dict[Partition, PartitionFold] = {}
+        self._reached: dict[Partition, int] = {}
+        self._origins: dict[Partition, Origin] = {}
+        self._commit_points: dict[Partition, tuple[int, Frontier]] = {}
+        self._committed: dict[Partition, str] = {}
+        self._lag: dict[Partition, int] = {}
+        self._dead_in_a_row = 0
+        self._unflushed = False
+
+    # Generations
+
+    def begin(self, generation: int, restored: Mapping[Partition, Restored]) -> None:
+        """Start the folds of a new generation from their frontiers."""
+        self._generation = generation
+        for tp, found in restored.items():
+            name = self._names[tp[0]]
+            self._folds[tp] = PartitionFold(
+                metrics_of(name), found.frontier, skip_torn_panes=found.skip_torn_panes
+            )
+            self._reached[tp] = found.read_from
+            self._origins[tp] = Origin(name, found.frontier.topic_id, tp[1])
+            self._gauges.assigned(name, tp[1], found.frontier, found.read_from)
+        self.health.started()
+        get_logger("processors").info(
+            "assigned", generation=generation, partitions=[f"{topic}[{partition}]" for topic, partition in restored]
+        )
+
+    def drop_all(self) -> None:
+        """Forget all state: whoever owns the partitions next refolds it."""
+        for topic, partition in self._folds:
+            self._gauges.revoked(self._names[topic], partition)
+        for state in (self._folds, self._reached, self._origins, self._commit_points, self._committed, self._lag):
+            state.clear()
+
+    # Batches
+
+    async def process(self, batch: Batch) -> None:
+        """Fold a batch and hand what it brings to the sender. Its commit point is known only after."""
+        tp = (batch.topic, batch.partition)
+        fold = self._folds.get(tp)
+        if batch.generation != self._generation or fold is None:
+            return
+        began = time.perf_counter()
+        self._check_chain(tp, batch)
+        messages = batch.messages
+        below = [message for message in messages if message.offset() < fold.refold_until]
+        if below:
+            fold.refold(await self._records(tp, below))
+        if len(below) < len(messages):
+            await self._step(tp, fold, messages[len(below) :])
+        self._lag[tp] = max(batch.log_end - fold.position, 0)
+        last_appended_ms = batch.messages[-1].timestamp()[1]
+        self._gauges.batch(self._origins[tp], fold, len(messages), time.perf_counter() - began)
+        self._gauges.lag(self._origins[tp], self._lag[tp], last_appended_ms)
+
+    def _check_chain(self, tp: Partition, batch: Batch) -> None:
+        if batch.follows != self._reached[tp]:
+            raise ProtectiveStop(
+                f"{tp[0]}[{tp[1]}]: a batch that follows offset {batch.follows} came when {self._reached[tp]} was reached: "
+                "one was lost on the way; this is a bug, a restart goes on from the last commit"
+            )
+        self._reached[tp] = batch.messages[-1].offset() + 1
+
+    async def _step(self, tp: Partition, fold: PartitionFold, messages: Sequence[FetchedMessage]) -> None:
+        records = await self._records(tp, messages)
+        step = fold.step(records)
+        self._limit_dead_letters(tp, step, len(messages))
+        self._send(self._outgoing(self._origins[tp], fold, step, messages))
+        self._commit_points[tp] = (fold.restart_offset, fold.frontier)
+        self._gauges.step(self._origins[tp], step)
+
+    async def _records(self, tp: Partition, messages: Sequence[FetchedMessage]) -> Records:
+        decoder = self._decoders[self._names[tp[0]]]
+        values = [message.value() for message in messages]
+        try:
+            decoded = decoder.decode(values)
+        except Unavailable:
+            decoded = await asyncio.to_thread(self._decode_when_back, decoder, values)
+        offsets = _offsets(messages)
+        return Records(offsets, [message.timestamp()[1] for message in messages], decoded)
+
+    def _decode_when_back(self, decoder: Decoder, values: list[bytes | None]) -> Decoded:
+        return wait_for("registry", lambda: decoder.decode(values), health=self.health)
+
+    def _outgoing(
+        self, origin: Origin, fold: PartitionFold, step: Step, messages: Sequence[FetchedMessage]
+    ) -> Iterable[Outgoing]:
+        if step.late is not None:
+            yield self._outbox.late(step.late, _letters(messages, step.late["_index"]), origin)
+        if step.dead:
+            letters = _letters(messages, (rejection.position for rejection in step.dead))
+            yield self._outbox.dead(step.dead, letters, origin)
+        for metric, rows in step.final:
+            yield self._outbox.results(metric, rows, origin, fold.position, final=True)
+
+    def _limit_dead_letters(self, tp: Partition, step: Step, count: int) -> None:
+        """Stop at too many dead letters in a row: then it is the producer or this build that is wrong, not a record."""
+        run = self._dead_in_a_row + len(step.dead) if len(step.dead) == count else 0
+        self._dead_in_a_row = run
+        limit = self._settings.max_dead_letters_in_a_row
+        if run >= limit:
+            raise ProtectiveStop(
+                f"{tp[0]}[{tp[1]}]: {run} records in a row can't be used, the last because: {step.dead[-1].detail}; mend the "
+                f"producer or raise PENSTOCK_MAX_DEAD_LETTERS_IN_A_ROW (now {limit})"
+            )
+
+    def _send(self, outgoing: Iterable[Outgoing]) -> None:
+        for topic, messages in outgoing:
+            self._sender.send(topic, messages)
+            self._unflushed = True
+
+    def send_changed(self) -> None:
+        """Send early results of what changed; called by a timer. Nothing while catching up."""
+        for tp, fold in self._folds.items():
+            catching_up = self._lag.get(tp, 0) > self._settings.fetch_batch_records
+            if catching_up or fold.position < fold.refold_until or tp not in self._commit_points:
+                continue
+            origin = self._origins[tp]
+            for metric, rows in fold.changed():
+                self._send([self._outbox.results(metric, rows, origin, fold.position, final=False)])
+                self._gauges.sent(metric.results, len(rows), final=False)
+        if not self.uncommitted():
+            self._gauges.committed()
+
+    # Commits
+
+    def uncommitted(self) -> list[Partition]:
+        """Return the partitions whose commit point moved."""
+        return [
+            tp for tp, (_, frontier) in self._commit_points.items() if frontier.encode() != self._committed.get(tp)
+        ]
+
+    def commit_point(self, tp: Partition) -> tuple[int, str]:
+        """Return ``R`` and the metadata to commit. All that was sent for it is handed over, not yet acknowledged."""
+        offset, frontier = self._commit_points[tp]
+        return offset, frontier.encode()
+
+    def before_flush(self) -> None:
+        """Pass the failpoint behind sending, if something was sent."""
+        if self._unflushed:
+            failpoint("processors.after-send")
+
+    def after_flush(self) -> None:
+        """Pass the failpoint before committing, if something was sent."""
+        if self._unflushed:
+            self._unflushed = False
+            failpoint("processors.after-flush")
+
+    def committed(self, metadata: Mapping[Partition, str], taken: bool) -> None:
+        """Note what the broker said to a commit."""
+        if taken:
+            self._committed |= {tp: data for tp, data in metadata.items() if tp in self._folds}
+            self._gauges.committed()
+            failpoint("processors.after-commit")
+
+    # The end
+
+    def fail(self, error: BaseException) -> None:
+        """End the process at once: nothing more is sent or committed; a restart goes on from the last commit."""
+        if isinstance(error, PenstockError):
+            get_logger("processors").error("stopped", why=str(error))
+            code = error.exit_code
+        else:
+            get_logger("processors").error("failed", exc_info=error)
+            code = ExitCode.FAILED
+        os._exit(code)
+
+
+def _offsets(messages: Sequence[FetchedMessage]) -> Sequence[int]:
+    """Return the offsets; a range where none is missing."""
+    first, last = messages[0].offset(), messages[-1].offset()
+    if last - first == len(messages) - 1:
+        return range(first, last + 1)
+    return [message.offset() for message in messages]
+
+
+def _letters(messages: Sequence[FetchedMessage], positions: Iterable[int]) -> dict[int, Letter]:
+    return {position: _letter(messages[position]) for position in positions}
+
+
+def _letter(message: FetchedMessage) -> Letter:
+    headers = [(name, value) for name, value in message.headers() or []]
+    return Letter(message.offset(), message.timestamp()[1], message.key(), message.value(), headers)
