@@ -1,0 +1,71 @@
+"""Business figures for Prometheus: gauges, read from the views when it scrapes, so right again after any restart."""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from consumers.stores import Store
+from consumers.tables import sql_of
+from consumers.view_files import Figure, View
+from penstock.errors import PenstockError
+from penstock.log import get_logger
+
+REST_FACTOR = 20
+"""A figure is read again when at least this many times the time has passed that reading it took."""
+
+MAX_LABEL = 100
+"""Longer texts are cut: a label is for people."""
+
+
+class Figures(Collector):
+    """Collects the figures that the files of ``views`` declare. Has a database connection of its own.
+
+    A figure that can't be read now is left out of the answer; the scrape goes on.
+    """
+
+    def __init__(self, store: Store, views: Iterable[View], version: int) -> None:
+        self._store = store
+        self._figures = [
+            (figure, sql_of(view, figure.sql, version, store.dialect)) for view in views for figure in view.figures
+        ]
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[float, Metric]] = {}
+
+    def describe(self) -> Iterator[Metric]:
+        """Name the figures, without reading any."""
+        for figure, _ in self._figures:
+            yield GaugeMetricFamily(figure.name, figure.help, labels=figure.labels)
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the figures; those that are slow to read, not each time."""
+        with self._lock:
+            for figure, sql in self._figures:
+                metric = self._current(figure, sql)
+                if metric is not None:
+                    yield metric
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self._store.close()
+
+    def _current(self, figure: Figure, sql: str) -> Metric | None:
+        began = time.monotonic()
+        until, metric = self._known.get(figure.name, (began, None))
+        if metric is not None and began < until:
+            return metric
+        try:
+            with self._store.snapshot() as transaction:
+                rows = transaction.fetch(sql)
+        except PenstockError as error:
+            get_logger("consumers").warning("a figure can't be read", figure=figure.name, why=str(error))
+            return None
+        metric = GaugeMetricFamily(figure.name, figure.help, labels=figure.labels)
+        for row in rows:
+            metric.add_metric([str(label)[:MAX_LABEL] for label in row[:-1]], float(row[-1]))
+        ended = time.monotonic()
+        self._known[figure.name] = (ended + REST_FACTOR * (ended - began), metric)
+        return metric

@@ -1,0 +1,243 @@
+"""The loop of the stage: read, decode, merge, say how it goes. What it decides, it asks of the modules it calls."""
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from consumers.batches import Batch
+from consumers.materializer import Fenced, check_sources, merge, source_of, stage, views_of
+from consumers.meters import STAGE, LagClock, Meters
+from consumers.offsets import Place, Stored, load, start_of
+from consumers.reader import Partition, Reader, Start
+from consumers.stores import Store
+from consumers.tables import prepare
+from consumers.view_files import View
+from penstock.avro import Decoded, Decoder
+from penstock.contracts import load_contracts
+from penstock.errors import PenstockError, ProtectiveStop, Unavailable
+from penstock.health import Health
+from penstock.kafka import topic_ids
+from penstock.log import get_logger
+from penstock.schema_ids import SchemaIds
+from penstock.settings import Settings
+from penstock.topics import BY_NAME, Topic
+from penstock.waiting import wait_for
+
+T = TypeVar("T")
+
+READ_TIMEOUT_S = 0.1
+"""How long a batch that is not full may gather."""
+
+CHECK_TOPICS_EVERY_S = 10.0
+
+
+class _Reassigned(Exception):  # noqa: N818  # not an error
+    """The partitions moved while a batch waited: it is dropped."""
+
+
+def topics_of(views: Iterable[View]) -> tuple[Topic, ...]:
+    """Return the topics that ``views`` read, each once."""
+    return tuple({topic.name: topic for view in views for topic in view.topics}.values())
+
+
+class Materialization:
+    """The running stage. :attr:`stored` is what we believe the database to say; its compare-and-set proves it."""
+
+    def __init__(  # noqa: PLR0913  # its parts
+        self,
+        settings: Settings,
+        views: tuple[View, ...],
+        store: Store,
+        reader: Reader,
+        *,
+        ids: SchemaIds,
+        meters: Meters,
+        health: Health,
+        stopping: threading.Event,
+    ) -> None:
+        self._settings, self._version = settings, settings.pipeline_version
+        self._views, self._topics = views, topics_of(views)
+        self._full_names = {topic.full_name(settings): topic for topic in self._topics}
+        self._store, self._reader, self._meters = store, reader, meters
+        self._health, self._stopping = health, stopping
+        contracts = load_contracts()
+        self._decoders = {
+            topic.name: Decoder(topic, contracts, ids, settings.max_record_bytes) for topic in self._topics
+        }
+        self._sources = {
+            source_of(topic, record)
+            for view in views
+            for topic in view.topics
+            for record in view.merges
+            if topic.role == "results"
+        }
+        self._topic_ids: dict[str, str] = {}
+        self._lag = LagClock()
+        self._next_tick = self._next_check = 0.0
+        self.stored: dict[Place, Stored] = {}
+
+    def begin(self, *, swap: bool) -> None:
+        """Make the tables and join the group; waits for the database and the broker."""
+        shown = self._await("database", lambda: prepare(self._store, self._views, self._version, swap=swap))
+        others = {view: version for view, version in shown.items() if version != self._version}
+        if others:
+            get_logger(STAGE).warning("the relations show another version; --swap changes that", shown=others)
+        self._await("broker", self._reader.subscribe)
+        self._topic_ids = self._await("broker", self._current_ids)
+        self._health.started()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(100_000, 20, 100)
+
+    def step(self) -> None:
+        """Settle what came, or wait a moment for something to come."""
+        if self._reader.moved:
+            self._find_positions()
+        for batch in self._reader.read(self._settings.view_batch_records, READ_TIMEOUT_S):
+            try:
+                self._settle(batch)
+            except _Reassigned:
+                break
+            if self._reader.moved:
+                break
+        if time.monotonic() >= self._next_tick:
+            self._tick()
+
+    def commit(self, *, wait: bool = False) -> None:
+        """Tell the group how far the views are."""
+        self._reader.commit(self._positions(), wait=wait)
+
+    def _find_positions(self) -> None:
+        """Ask the database and the broker where to read on, for what is assigned now. Raises ProtectiveStop."""
+        names = [view.name for view in self._views]
+        try:
+            self.stored = self._patiently("database", lambda: self._load(names))
+            starts = self._patiently("broker", self._starts)
+        except _Reassigned:
+            return
+        self._meters.forget_lag()
+        self._reader.start(starts)
+
+    def _load(self, names: list[str]) -> dict[Place, Stored]:
+        with self._store.snapshot() as transaction:
+            return load(transaction, self._version, names)
+
+    def _starts(self) -> dict[Partition, Start]:
+        self._check_topics()
+        return {partition: self._start(partition) for partition in sorted(self._reader.assigned)}
+
+    def _start(self, partition: Partition) -> Start:
+        topic = self._full_names[partition[0]]
+        low, high = self._reader.bounds(partition)
+        places = [Place(view.name, topic.name, partition[1]) for view in views_of(self._views, topic)]
+        accept = self._settings.accept_trimmed_log
+        offset = min(
+            start_of(place, self.stored.get(place), self._topic_ids[topic.name], low, high, accept_trimmed=accept)
+            for place in places
+        )
+        merged = min(self.stored[place].next if place in self.stored else 0 for place in places)
+        if merged < offset:
+            get_logger(STAGE).warning(
+                "records are lost, and accepted as such", topic=topic.name, partition=partition[1],
+                offsets=offset - merged, log_start=offset,
+            )  # fmt: skip
+        return Start(merged, offset)
+
+    def _settle(self, batch: Batch) -> None:
+        """Merge ``batch`` into each view that reads its topic. Raises _Reassigned if it waited past a rebalance."""
+        began = time.monotonic()
+        decoded = self._patiently("registry", lambda: self._decoders[batch.topic.name].decode(batch.values))
+        if batch.topic.role == "results":
+            check_sources(batch, decoded, self._topic_ids)
+        for view in views_of(self._views, batch.topic):
+            self._merge(view, batch, decoded)
+        self._lag.merged(batch)
+        self._meters.batch(batch, time.monotonic() - began)
+
+    def _merge(self, view: View, batch: Batch, decoded: Decoded) -> None:
+        staged = stage(view, batch, decoded, self._topic_ids[batch.topic.name], self.stored)
+        if staged is None:
+            return
+        try:
+            self._patiently("database", lambda: merge(self._store, view, self._version, staged))
+        except Fenced as fenced:
+            # Somebody else merged it, or an answer to our own commit was lost: look where the view is now.
+            get_logger(STAGE).info("fenced: the offset was moved by another instance", place=str(fenced))
+            self._meters.fenced(view)
+            self._reader.moved = True
+            return
+        self.stored.update({move.place: Stored(move.topic_id, move.new) for move in staged.moves})
+        self._meters.merged(view, batch, staged)
+
+    def _tick(self) -> None:
+        self.commit()
+        self._reader.check_broker()
+        now = time.monotonic()
+        for (name, partition), next_ in self._positions().items():
+            end = self._reader.known_end((name, partition))
+            if end is not None:
+                topic, events = self._full_names[name].name, max(0, end - next_)
+                self._meters.lag(topic, partition, events, self._lag.seconds(topic, partition, events, time.time()))
+        if now >= self._next_check and not self._settings.embedded:
+            self._next_check = now + CHECK_TOPICS_EVERY_S
+            try:
+                self._check_topics()
+            except Unavailable as error:
+                get_logger(STAGE).debug("the topics can't be checked now", why=str(error))
+        self._next_tick = now + self._settings.commit_interval_s
+
+    def _positions(self) -> dict[Partition, int]:
+        """Return how far all views of each of our partitions are."""
+        found = {}
+        for name, partition in self._reader.assigned:
+            topic = self._full_names[name]
+            places = [Place(view.name, topic.name, partition) for view in views_of(self._views, topic)]
+            found[name, partition] = min(self.stored[place].next if place in self.stored else 0 for place in places)
+        return found
+
+    def _current_ids(self) -> dict[str, str]:
+        known = {topic.name: topic for topic in self._topics} | {name: BY_NAME[name] for name in self._sources}
+        return topic_ids(self._settings, known.values())
+
+    def _check_topics(self) -> None:
+        """Raise ProtectiveStop if a topic is no longer the one that we began with."""
+        try:
+            current = self._current_ids()
+        except Unavailable:
+            raise
+        except PenstockError as error:
+            raise ProtectiveStop(f"{error}; it was there when we began: its records are lost") from None
+        for name, known in self._topic_ids.items():
+            if current[name] != known:
+                raise ProtectiveStop(
+                    f"topic {name} was recreated: its id is {current[name]}, it was {known} when we began: "
+                    "its numbers can't be continued: start a new PENSTOCK_PIPELINE_VERSION"
+                )
+
+    def _await(self, part: str, work: Callable[[], T]) -> T:
+        return wait_for(part, work, health=self._health, stopping=self._stopping)
+
+    def _patiently(self, part: str, work: Callable[[], T]) -> T:
+        """Return what ``work()`` returns; while its part is away, answer the broker and try again, for ever.
+
+        Raises _Reassigned if the partitions move meanwhile, and GaveUpWaiting when the stage is stopped.
+        """
+        try:
+            return work()
+        except Unavailable as error:
+            get_logger(STAGE).warning(f"{part} is away: held", why=str(error))
+        assigned = self._reader.assigned
+
+        def attempt() -> T:
+            self._reader.hold()
+            if self._reader.assigned != assigned:
+                raise _Reassigned
+            return work()
+
+        try:
+            return self._await(part, attempt)
+        except _Reassigned:
+            self._health.here(part)
+            raise

@@ -1,0 +1,68 @@
+"""The consumers' stage: its parts, put together."""
+
+import threading
+from collections.abc import Iterable
+from contextlib import ExitStack
+
+from prometheus_client import CollectorRegistry
+
+from consumers.figures import Figures
+from consumers.materialization import Materialization, topics_of
+from consumers.meters import STAGE, Meters
+from consumers.reader import Reader
+from consumers.stores import open_store
+from consumers.view_files import View, choose_views, load_views
+from penstock.errors import ExitCode, GaveUpWaiting, PenstockError
+from penstock.health import Health
+from penstock.http import serve_http
+from penstock.log import get_logger
+from penstock.schema_ids import schema_ids
+from penstock.settings import Settings
+from penstock.topics import group_id
+
+
+def run(settings: Settings, names: Iterable[str], stopping: threading.Event, *, swap: bool = False) -> ExitCode:
+    """Keep the views ``names`` (none: all) until ``stopping`` is set.
+
+    Raises UsageError for a wrong name, address or port, ProtectiveStop when input is lost.
+    """
+    everything = load_views()
+    views = choose_views(everything, names)
+    group = group_of(settings, views, everything)
+    ids = schema_ids(settings)
+    health, registry = Health(), CollectorRegistry()
+    meters = Meters(registry, views)
+    with ExitStack() as stack:
+        store = open_store(settings)
+        stack.callback(store.close)
+        figures = Figures(open_store(settings), views, settings.pipeline_version)
+        stack.callback(figures.close)
+        registry.register(figures)
+        address = stack.enter_context(serve_http(STAGE, settings, health, registry))
+        get_logger(STAGE).info("materializing", views=[view.name for view in views], group=group, http=address)
+        reader = Reader(settings, topics_of(views), group, health)
+        stack.callback(reader.close)
+        materialization = Materialization(
+            settings, views, store, reader, ids=ids, meters=meters, health=health, stopping=stopping
+        )
+        try:
+            materialization.begin(swap=swap)
+            while not stopping.is_set():
+                materialization.step()
+            materialization.commit(wait=True)
+        except GaveUpWaiting:
+            get_logger(STAGE).info("stopped while waiting")
+        except PenstockError as error:
+            health.fail(str(error))
+            raise
+    return ExitCode.OK
+
+
+def group_of(settings: Settings, views: tuple[View, ...], everything: Iterable[str]) -> str:
+    """Return the consumer group.
+
+    Processes that keep different views must not share partitions: a choice of views has a group of its own.
+    """
+    if {view.name for view in views} == set(everything):
+        return group_id(settings, STAGE)
+    return group_id(settings, "-".join((STAGE, *(view.name for view in views))))
