@@ -23,7 +23,10 @@ _FATAL = {
 
 
 def client_config(settings: Settings, **extra: Any) -> dict[str, Any]:
-    """Return librdkafka's configuration for any client, with ``extra`` (dots written as underscores) on top."""
+    """Return librdkafka's configuration for any client, with ``extra`` on top.
+
+    Dots are written as underscores there; callbacks (``error_cb``) keep theirs.
+    """
     secret = settings.kafka_sasl_password
     key_secret = settings.kafka_ssl_key_password
     config = {
@@ -41,7 +44,7 @@ def client_config(settings: Settings, **extra: Any) -> dict[str, Any]:
         "reconnect.backoff.max.ms": 2_000,
         "log_level": 2,
         "error_cb": _report,
-        **{key.replace("_", "."): value for key, value in extra.items()},
+        **{key if key.endswith("_cb") else key.replace("_", "."): value for key, value in extra.items()},
     }
     return {key: value for key, value in config.items() if value is not None}
 
@@ -84,9 +87,8 @@ def topic_ids(settings: Settings, topics: Iterable[Topic]) -> dict[str, str]:
     wanted = {topic.full_name(settings): topic.name for topic in topics}
     if settings.embedded:
         return {name: f"{settings.run_id}:{name}" for name in wanted.values()}
-    described = admin(settings).describe_topics(
-        TopicCollection(list(wanted)), request_timeout=REQUEST_TIMEOUT_S
-    )
+    client = admin(settings)  # held until the answers are here: without it they fail
+    described = client.describe_topics(TopicCollection(list(wanted)), request_timeout=REQUEST_TIMEOUT_S)
     return {wanted[name]: _topic_id(name, future) for name, future in described.items()}
 
 

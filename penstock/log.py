@@ -3,6 +3,7 @@
 import logging
 import sys
 
+import stamina
 import structlog
 
 from penstock.settings import Settings
@@ -28,6 +29,7 @@ def configure_logging(settings: Settings) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+    stamina.instrumentation.set_on_retry_hooks(())  # `wait_for` reports; the library would log every attempt
     handler = logging.StreamHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
