@@ -11,8 +11,9 @@ import click
 import typer
 
 from penstock.errors import ExitCode, PenstockError
+from penstock.parent import die_with_parent
 
-COMMAND_MODULES = ("config", "schemas", "topics", "produce", "replay", "process", "materialize", "verify", "demo")
+COMMAND_MODULES = ("config", "schemas", "topics", "produce", "replay", "process", "materialize", "demo")
 """The modules of ``penstock.commands``, in the order of the help page."""
 
 
@@ -35,6 +36,7 @@ def main() -> None:
     """Run the command line; end in an exit code, and in one line in place of a traceback."""
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     os.environ.setdefault("RUST_BACKTRACE", "0")
+    die_with_parent()
     try:
         result = build_app()(standalone_mode=False)
         sys.exit(int(result) if isinstance(result, int) else ExitCode.OK)

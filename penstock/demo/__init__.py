@@ -1,0 +1,1 @@
+"""``penstock demo``: the whole pipeline on embedded parts, each stage a process of its own."""

@@ -1,0 +1,120 @@
+"""The demo from its first process to the verdict."""
+
+import json
+import socket
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from penstock.demo import plan
+from penstock.demo.board import Board
+from penstock.demo.broker import create_topics, embedded_broker, trimmed_partitions
+from penstock.demo.plan import Child
+from penstock.demo.scrape import Sample, look
+from penstock.demo.supervisor import Supervisor
+from penstock.errors import ExitCode
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SETTLE_TIMEOUT_S = 90.0
+_LOOK_EVERY_S = 0.5
+
+
+def run_demo(seconds: int, seed: int, folder: Path, console: Console) -> int:
+    """Run the whole pipeline for ``seconds`` (or until Ctrl-C), settle it, verify it; return 0 only if it is proved."""
+    run = folder / datetime.now(UTC).strftime("demo-%Y%m%d-%H%M%S")
+    run.mkdir(parents=True)
+    console.print(f"seed {seed}, logs and database in {run}", highlight=False, soft_wrap=True)
+    with embedded_broker() as bootstrap:
+        create_topics(bootstrap)
+        supervisor = Supervisor(plan.environment(bootstrap, run, seconds), run)
+        try:
+            return _Demo(supervisor, bootstrap, run, console, seconds).run(seed)
+        finally:
+            supervisor.stop(producers=True)
+            supervisor.stop(producers=False)
+
+
+class _Demo:
+    def __init__(
+        self, supervisor: Supervisor, bootstrap: str, run: Path, console: Console, seconds: int
+    ) -> None:
+        self._supervisor = supervisor
+        self._bootstrap = bootstrap
+        self._run = run
+        self._database = run / "views.db"
+        self._console = console
+        self._seconds = seconds
+        self._problems: list[str] = []
+
+    def run(self, seed: int) -> int:
+        ports = free_ports(7)
+        self._supervisor.start(plan.stages(ports[:3]))
+        with Board(self._console, self._supervisor.running, self._seconds) as board:
+            self._until(board, SETTLE_TIMEOUT_S, lambda sample: sample.partitions > 0)
+            self._supervisor.start(
+                plan.producers(self._seconds, seed, ports[3:], self._run, REPOSITORY / "samples")
+            )
+            try:
+                self._until(board, self._seconds, lambda _sample: False)
+            except KeyboardInterrupt:
+                board.say(["stopping the producers"])
+            self._problems += self._supervisor.stop(producers=True)
+            settled = self._close(board)
+        if not settled:
+            self._problems.append(f"after {SETTLE_TIMEOUT_S:.0f} s there was lag, or panes were open")
+        self._problems += [f"the log was trimmed: {name}" for name in trimmed_partitions(self._bootstrap)]
+        return self._verdict()
+
+    def _close(self, board: Board) -> bool:
+        """Send a closing heartbeat to each partition; return if everything settled in time."""
+        truth = str(self._run / "truth-closing.json")
+        closing = Child("closing", ("produce", "all", "--count", "0", "--truth", truth))
+        self._supervisor.run_once(closing, SETTLE_TIMEOUT_S)
+        sent = _sent(self._run)
+        return self._until(board, SETTLE_TIMEOUT_S, lambda sample: _is_settled(sample, sent))
+
+    def _until(self, board: Board, timeout_s: float, done: Callable[[Sample], bool]) -> bool:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            board.say(self._supervisor.look_after())
+            sample = look(self._supervisor.running, self._database)
+            board.show(sample)
+            if done(sample):
+                return True
+            time.sleep(min(_LOOK_EVERY_S, max(deadline - time.monotonic(), 0)))
+        return False
+
+    def _verdict(self) -> int:
+        code = self._supervisor.run_once(Child("verify", ("verify",)), SETTLE_TIMEOUT_S)
+        self._console.print((self._run / "verify.log").read_text(errors="replace"), markup=False, highlight=False)
+        if code:
+            self._problems.append(f"verify ended with {code}")
+        for problem in self._problems:
+            self._console.print(problem, style="red", markup=False, highlight=False)
+        proved = not self._problems
+        self._console.print("[bold green]PROVED[/]" if proved else "[bold red]NOT PROVED[/]")
+        return ExitCode.OK if proved else ExitCode.FAILED
+
+
+def _sent(run: Path) -> int:
+    """Return how many records the broker acknowledged, by the producers' own count."""
+    truths = [json.loads(path.read_text()) for path in run.glob("truth-*.json")]
+    return sum(topic["acknowledged"] for truth in truths for topic in truth["topics"].values())
+
+
+def _is_settled(sample: Sample, sent: int) -> bool:
+    """Say if every acknowledged record has its fate, no pane is open, and the views have all of it."""
+    lag = sum(sample.lag.values())
+    return sample.settled_total == sent and lag == 0 and sample.open_panes == 0 and sample.imbalance == 0
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of 127.0.0.1 that nobody listens on now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(listener.getsockname()[1]) for listener in sockets]
+    for listener in sockets:
+        listener.close()
+    return ports
