@@ -1,0 +1,105 @@
+"""The verdict, for people (Rich) and for programs (JSON)."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from penstock.frontier import Fates
+from referee.books import Book
+from referee.compare import Differences
+
+SHOWN = 50
+"""Differences that are printed one by one for people."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a verification found. ``rows`` counts the compared rows by view."""
+
+    differences: Differences
+    books: list[Book]
+    rows: dict[str, int]
+    events: int
+    seconds: float
+    unproved_share: float
+    accept_trimmed_log: bool
+
+    @property
+    def proved(self) -> bool:
+        """Whether every number was recomputed and is equal."""
+        return not self.differences.total and (self.unproved_share == 0 or self.accept_trimmed_log)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the verdict as plain values."""
+        return {
+            "proved": self.proved,
+            "differences": [difference._asdict() for difference in self.differences.rows],
+            "differences_by_view": dict(self.differences.counts),
+            "books": [book.as_json() for book in self.books],
+            "rows": self.rows,
+            "events": self.events,
+            "seconds": round(self.seconds, 3),
+            "unproved_share": self.unproved_share,
+        }
+
+
+def to_json(verdict: Verdict) -> str:
+    """Return the verdict as one JSON document."""
+    return json.dumps(verdict.as_json(), indent=1)
+
+
+def print_verdict(verdict: Verdict, console: Console) -> None:
+    """Print the books, the differences and the verdict."""
+    console.print(_books(verdict.books))
+    if verdict.differences.total:
+        console.print(_differences(verdict.differences))
+        for view, count in sorted(verdict.differences.counts.items()):
+            console.print(f"  {escape(view)}: {count:,} differences")
+    rate = verdict.events / verdict.seconds if verdict.seconds else 0.0
+    compared = ", ".join(f"{count:,} of {view}" for view, count in verdict.rows.items())
+    console.print(f"rows compared: {escape(compared)}")
+    console.print(f"{verdict.events:,} events recomputed in {verdict.seconds:.1f} s ({rate:,.0f} events/s)")
+    if verdict.unproved_share:
+        accepted = " (PENSTOCK_ACCEPT_TRIMMED_LOG accepts it)" if verdict.accept_trimmed_log else ""
+        share = f"{verdict.unproved_share:.2%} of the settled offsets"
+        console.print(f"can't be proved, since the log no longer holds it: {share}{accepted}")
+    console.print("[bold green]PROVED[/]" if verdict.proved else "[bold red]NOT PROVED[/]")
+
+
+def _books(books: list[Book]) -> Table:
+    names = [entry.name for entry in fields(Fates)]
+    table = Table(title="The books", title_justify="left")
+    table.add_column("partition")
+    for name in ("start", "position", *names, "imbalance", "by the log", "still to come"):
+        table.add_column(name, justify="right")
+    for book in books:
+        fates = asdict(book.frontier.fates)
+        numbers = (book.frontier.start, book.frontier.position, *fates.values(), book.frontier.imbalance)
+        table.add_row(
+            escape(f"{book.topic}/{book.partition}"),
+            *(f"{number:,}" for number in numbers),
+            _agreement(book),
+            f"{max(0, book.log_end - book.frontier.position):,}",
+        )
+    return table
+
+
+def _agreement(book: Book) -> str:
+    if book.recounted is None:
+        return "not all held"
+    return "equal" if book.recounted == book.frontier.fates else "differs"
+
+
+def _differences(differences: Differences) -> Table:
+    shown = min(SHOWN, len(differences.rows))
+    title = f"Differences: {shown:,} of {differences.total:,}"
+    table = Table(title=title, title_justify="left")
+    for name in ("view", "key", "column", "in the view", "by the log"):
+        table.add_column(name, overflow="fold")
+    for difference in differences.rows[:SHOWN]:
+        table.add_row(*map(escape, difference))
+    return table

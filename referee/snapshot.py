@@ -1,0 +1,174 @@
+"""The view database, read-only: one transaction that sees one moment.
+
+Relations are read by name; nothing here knows how they are made.
+"""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import polars as pl
+import psycopg
+
+from penstock.errors import PenstockError, Unavailable, UsageError
+from penstock.settings import Settings, mask_url
+
+CONNECT_TIMEOUT_S = 10
+Schema = Mapping[str, Any]
+
+
+class Database(Protocol):
+    """A connection inside a read-only transaction."""
+
+    def fetch(self, sql: str, values: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+        """Run a query whose parameters are written ``?``. Raises Unavailable, PenstockError."""
+
+    def close(self) -> None:
+        """End the transaction and the connection."""
+
+
+class Sqlite:
+    """A SQLite file; with its write-ahead log, a reader sees one moment and holds up nobody."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        if not path.exists():
+            raise Unavailable(f"there is no view database {path}: is `penstock materialize` running?")
+        try:
+            self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+            self._connection.execute("BEGIN")
+            self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.Error as error:
+            raise self._translate(error) from None
+
+    def fetch(self, sql: str, values: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+        """See :class:`Database`."""
+        try:
+            return self._connection.execute(sql, tuple(values)).fetchall()
+        except sqlite3.Error as error:
+            raise self._translate(error) from None
+
+    def _translate(self, error: sqlite3.Error) -> PenstockError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or "no such table" in str(error):
+            return Unavailable(f"database {self._path} can't be read yet: {error}")
+        if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_PERM):
+            return UsageError(f"DATABASE_URL: {self._path} can't be read as a SQLite file: {error}")
+        return PenstockError(f"database {self._path} refuses a query: {error}")
+
+    def close(self) -> None:
+        """See :class:`Database`."""
+        self._connection.close()
+
+
+class Postgres:
+    """A Postgres database, in a repeatable-read transaction."""
+
+    def __init__(self, url: str) -> None:
+        self._where = mask_url(url)
+        try:
+            self._connection = psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S)
+        except psycopg.Error as error:
+            why = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            hopeless = ("does not exist", "authentication failed", "invalid ", "no password supplied")
+            wrong = isinstance(error, psycopg.ProgrammingError) or any(word in why for word in hopeless)
+            kind = UsageError if wrong else Unavailable
+            raise kind(f"DATABASE_URL: can't use {self._where}: {why}") from None
+        self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        self._connection.read_only = True
+
+    def fetch(self, sql: str, values: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+        """See :class:`Database`."""
+        try:
+            return self._connection.execute(sql.replace("?", "%s").encode(), tuple(values)).fetchall()
+        except psycopg.Error as error:
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            if isinstance(error, (psycopg.OperationalError, psycopg.errors.UndefinedTable)):
+                raise Unavailable(f"database {self._where} can't be read yet: {why}") from None
+            raise PenstockError(f"database {self._where} refuses a query: {why}") from None
+
+    def close(self) -> None:
+        """See :class:`Database`."""
+        with suppress(psycopg.Error):
+            self._connection.close()
+
+
+def open_database(settings: Settings) -> Database:
+    """Return a connection to what ``DATABASE_URL`` means. Raises Unavailable, UsageError."""
+    url = settings.database_url.get_secret_value()
+    if urlsplit(url).scheme != "sqlite":
+        return Postgres(url)
+    path = url.removeprefix("sqlite:///")
+    if path == url or not path:
+        raise UsageError(f"DATABASE_URL: {url!r} names no file; it must be sqlite:///FILE")
+    return Sqlite(Path(path))
+
+
+class Snapshot:
+    """What the views of one pipeline version hold at one moment. Close it when done."""
+
+    def __init__(self, database: Database, version: int) -> None:
+        self._database = database
+        self._version = version
+        rows = database.fetch("SELECT view, topic, partition, topic_id, next FROM offsets WHERE version = ?", [version])
+        self._offsets = {(row[0], row[1], int(row[2])): (str(row[3]), int(row[4])) for row in rows}
+
+    def stored(self, view: str, topic: str, partition: int) -> tuple[str, int] | None:
+        """Return the topic id and the next offset that ``view`` has stored for a partition of a logical topic."""
+        return self._offsets.get((view, topic, partition))
+
+    def views(self) -> set[str]:
+        """Return the names of the views of this version."""
+        rows = self._database.fetch("SELECT view FROM view_versions WHERE version = ?", [self._version])
+        return {str(row[0]) for row in rows}
+
+    def shown(self) -> set[str]:
+        """Return the names of the views whose relations for people show this version."""
+        query = "SELECT view FROM view_versions WHERE version = ? AND shown <> ''"
+        return {str(row[0]) for row in self._database.fetch(query, [self._version])}
+
+    def table(self, name: str, columns: Schema, where: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        """Return ``columns`` of the rows of a view's table whose columns equal ``where``."""
+        conditions = " AND ".join(f"{column} = ?" for column in where or {})
+        return self._rows(f"{name}_v{self._version}", columns, conditions, list((where or {}).values()))
+
+    def strays(self, name: str, columns: Schema, known: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+        """Return the rows of a view's table that belong to none of the places ``known``."""
+        of_place = " OR ".join(f"({' AND '.join(f'{column} = ?' for column in place)})" for place in known)
+        values = [value for place in known for value in place.values()]
+        return self._rows(f"{name}_v{self._version}", columns, f"NOT ({of_place})", values)
+
+    def relation(self, name: str, columns: Schema) -> pl.DataFrame:
+        """Return ``columns`` of a relation for people."""
+        return self._rows(name, columns, "", [])
+
+    def _rows(self, relation: str, columns: Schema, conditions: str, values: Sequence[Any]) -> pl.DataFrame:
+        where = f" WHERE {conditions}" if conditions else ""
+        query = f"SELECT {', '.join(columns)} FROM {relation}{where}"  # noqa: S608  # names of ours
+        rows = self._database.fetch(query, values)
+        cells = zip(*rows, strict=True) if rows else [()] * len(columns)
+        return pl.DataFrame(
+            [_series(name, kind, column) for (name, kind), column in zip(columns.items(), cells, strict=True)]
+        )
+
+    def close(self) -> None:
+        """End the transaction."""
+        self._database.close()
+
+
+def _series(name: str, kind: Any, values: Sequence[Any]) -> pl.Series:
+    """Return a column; what is not of its type (SQLite may hold it) becomes null, and so differs from the log."""
+    try:
+        return pl.Series(name, values, dtype=kind, strict=True)
+    except (TypeError, OverflowError, pl.exceptions.PolarsError):
+        return pl.Series(name, [_fitting(value, kind) for value in values], dtype=kind)
+
+
+def _fitting(value: Any, kind: Any) -> Any:
+    if kind == pl.Int64 and isinstance(value, int):
+        return int(value) if abs(value) < 1 << 63 else None
+    fits = str if kind == pl.String else bytes
+    return value if kind != pl.Int64 and isinstance(value, fits) else None
