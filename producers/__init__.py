@@ -1,1 +1,1 @@
-"""Make events and send them."""
+"""Producers: make events, or read them from files, and send them. Pure models and faults; a thin shell delivers."""

@@ -1,0 +1,139 @@
+"""A producing command from its start to its last line: parts awaited, feeds run, truth told."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from rich.console import Console
+
+from penstock.avro import Encoder
+from penstock.contracts import contracts_of, load_contracts
+from penstock.errors import ExitCode, GaveUpWaiting
+from penstock.health import Health
+from penstock.http import serve_http
+from penstock.log import get_logger
+from penstock.schema_ids import SchemaIds, schema_ids
+from penstock.settings import Settings
+from penstock.telemetry import build_info
+from penstock.topics import Topic
+from penstock.waiting import wait_for
+from producers.delivery import Delivery, Limits
+from producers.report import check_writable, show_truth, write_truth
+from producers.run import Clock, Feed, run
+from producers.stream import Encode
+from producers.truth import TopicTruth, document
+
+Encoders = Mapping[str, Encode]
+
+
+@dataclass(frozen=True)
+class Session:
+    """What every producing command needs to know, whatever it sends."""
+
+    title: str
+    topics: tuple[Topic, ...]
+    close: bool
+    """Whether closing heartbeats make all panes final at the end."""
+    truth_file: Path | None = None
+    timeout_s: float | None = None
+    seed: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """More to write into the truth."""
+
+
+MakeFeeds = Callable[[Topic, TopicTruth, Encoders], Feed]
+"""Makes the feed of a topic, once its partition count and the ids of its schemas are known."""
+
+
+def produce(session: Session, settings: Settings, make_feed: MakeFeeds, clock: Clock | None) -> int:
+    """Run ``session`` to its end, or to SIGTERM or SIGINT, and return the exit code.
+
+    A run with a ``clock`` lives for a while: it serves HTTP. One without is over soon, and serves it only if
+    ``PENSTOCK_HTTP_PORT`` is set, so that it does not take the port of a stage.
+    """
+    check_writable(session.truth_file)
+    health, registry = Health(), CollectorRegistry()
+    build_info("producers", registry)
+    serves = clock is not None or settings.http_port is not None
+    with (
+        stop_on_signals() as stopping,
+        serve_http("producers", settings, health, registry) if serves else nullcontext() as address,
+    ):
+        try:
+            delivery = Delivery(settings, health, stopping, registry, Limits(session.timeout_s))
+            truths = delivery.open(session.topics)
+            encoders = {topic.name: _encoders(topic, settings, session, health, stopping) for topic in session.topics}
+        except GaveUpWaiting:
+            if stopping.is_set():
+                return ExitCode.OK  # nothing was sent, so nothing is lost
+            raise
+        feeds = [make_feed(topic, truths[topic.name], encoders[topic.name]) for topic in session.topics]
+        health.started()
+        known = {"seed": session.seed, "metrics": address}
+        known = {name: value for name, value in known.items() if value is not None}
+        get_logger("producers").info("producing", what=session.title, **known)
+        began = time.monotonic()
+        try:
+            complete = run(feeds, delivery, stopping, clock=clock, close=session.close)
+        finally:
+            _tell(session, truths, time.monotonic() - began)
+    if not complete:
+        raise GaveUpWaiting(f"stopped with {delivery.waiting} events that the broker has not acknowledged")
+    return ExitCode.OK
+
+
+def _tell(session: Session, truths: Mapping[str, TopicTruth], seconds: float) -> None:
+    title = session.title if session.seed is None else f"{session.title} (seed {session.seed})"
+    show_truth(Console(), title, truths, seconds)
+    if session.truth_file is not None:
+        write_truth(session.truth_file, document(session.title, session.seed, truths) | dict(session.facts))
+
+
+def _encoders(
+    topic: Topic, settings: Settings, session: Session, health: Health, stopping: threading.Event
+) -> dict[str, Encode]:
+    ids = schema_ids(settings)
+    found = wait_for(
+        "schema registry",
+        partial(encoders_of, topic, ids),
+        timeout_s=session.timeout_s,
+        health=health,
+        stopping=stopping,
+    )
+    return dict(found)
+
+
+def encoders_of(topic: Topic, ids: SchemaIds) -> dict[str, Encode]:
+    """Return the encoders of the records of ``topic``. Raises as :meth:`SchemaIds.id_of` does."""
+    contracts = contracts_of(topic, load_contracts())
+    return {name: Encoder(contract, ids.id_of(contract, topic)).encode for name, contract in contracts.items()}
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """Set the event on SIGTERM or SIGINT while the block runs; a second signal acts as it always does."""
+    stopping = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield stopping
+    finally:
+        restore()
