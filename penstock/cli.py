@@ -7,7 +7,6 @@ import os
 import sys
 from importlib import import_module
 
-import click
 import typer
 
 from penstock.errors import ExitCode, PenstockError
@@ -24,6 +23,7 @@ def build_app() -> typer.Typer:
         help="A Kafka streaming pipeline whose numbers are exactly right, and can be proved.",
         no_args_is_help=True,
         add_completion=False,
+        result_callback=_end,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -38,17 +38,12 @@ def main() -> None:
     os.environ.setdefault("RUST_BACKTRACE", "0")
     die_with_parent()
     try:
-        result = build_app()(standalone_mode=False)
-        sys.exit(int(result) if isinstance(result, int) else ExitCode.OK)
+        build_app()(prog_name="penstock")
     except PenstockError as error:
-        _fail(str(error), error.exit_code)
-    except click.exceptions.Abort:
-        _fail("stopped", ExitCode.FAILED)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(ExitCode.USAGE)
+        sys.stderr.write(f"penstock: {error}\n")
+        sys.exit(error.exit_code)
 
 
-def _fail(message: str, code: ExitCode) -> None:
-    sys.stderr.write(f"penstock: {message}\n")
-    sys.exit(code)
+def _end(result: object, **_parameters: object) -> None:
+    """End with the exit code that a command returned."""
+    raise typer.Exit(int(result) if isinstance(result, int) else ExitCode.OK)

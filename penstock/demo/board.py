@@ -22,7 +22,7 @@ class Board:
         self._console = console
         self._processes = processes
         self._seconds = seconds
-        self._began = time.monotonic()
+        self._began: float | None = None
         self._before: tuple[float, Sample] | None = None
         self._printed = 0.0
         self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
@@ -38,6 +38,10 @@ class Board:
         if self._live:
             self._live.stop()
 
+    def begin(self) -> None:
+        """Start the board's clock: events are made from now on."""
+        self._began = time.monotonic()
+
     def say(self, lines: Iterable[str]) -> None:
         """Print lines above the board."""
         for line in lines:
@@ -47,7 +51,7 @@ class Board:
         """Show a sample; without a terminal a line every five seconds."""
         now = time.monotonic()
         produced, settled = self._rates(now, sample)
-        elapsed = now - self._began
+        elapsed = "starting" if self._began is None else f"{now - self._began:.0f} s"
         if self._live:
             self._live.update(self._tables(sample, elapsed, produced, settled))
         elif now - self._printed >= PLAIN_EVERY_S:
@@ -64,8 +68,8 @@ class Board:
             max(sample.settled_total - before[1].settled_total, 0) / passed,
         )
 
-    def _tables(self, sample: Sample, elapsed: float, produced: float, settled: float) -> Group:
-        flow = Table(title=f"Penstock, {elapsed:.0f} of {self._seconds} s", show_header=False, expand=False)
+    def _tables(self, sample: Sample, elapsed: str, produced: float, settled: float) -> Group:
+        flow = Table(title=f"Penstock, {elapsed} of {self._seconds} s", show_header=False, expand=False)
         flow.add_row("produced / s", f"{produced:,.0f}", "settled / s", f"{settled:,.0f}")
         flow.add_row(
             "lag, processors", f"{sample.lag['processors']:,.0f}", "lag, views", f"{sample.lag['consumers']:,.0f}"
@@ -93,11 +97,11 @@ class Board:
         return table
 
 
-def _line(sample: Sample, elapsed: float, produced: float) -> str:
+def _line(sample: Sample, elapsed: str, produced: float) -> str:
     fates = ", ".join(f"{fate} {count:,.0f}" for fate, count in sample.settled.items())
     numbers = ", ".join(f"{name} {value}" for name, value in sample.numbers.items())
     return (
-        f"{elapsed:4.0f} s  produced {produced:,.0f}/s  lag {sample.lag['processors']:,.0f} + "
+        f"{elapsed:>8}  produced {produced:,.0f}/s  lag {sample.lag['processors']:,.0f} + "
         f"{sample.lag['consumers']:,.0f}  watermark {sample.watermark_delay_s:.0f} s behind  books: {fates or 'empty'}, "
         f"imbalance {sample.imbalance:.0f}  views: {numbers or 'empty'}"
     )

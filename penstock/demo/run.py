@@ -57,6 +57,7 @@ class _Demo:
             self._supervisor.start(
                 plan.producers(self._seconds, seed, ports[3:], self._run, REPOSITORY / "samples")
             )
+            board.begin()
             try:
                 self._until(board, self._seconds, lambda _sample: False)
             except KeyboardInterrupt:
