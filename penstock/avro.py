@@ -1,7 +1,7 @@
 """The columnar codec: Avro records in Confluent's wire format, a batch at a time.
 
 Encoding is fastavro's. Decoding joins all payloads of one schema id into one in-memory Avro container block,
-which Polars reads in one call (see :mod:`penstock.avro_block`); if that fails the block is halved, down to single
+which Polars reads in one call (see :mod:`penstock.avro_block`); if that fails the block is parted, down to single
 records, always with the same decoder, so that the outcome of a record never depends on its neighbours.
 
 Columns have the fields' names, and these types: ``decimal`` becomes an Int64 of unscaled units with the scale
@@ -20,12 +20,13 @@ from typing import Any, NamedTuple
 import fastavro
 import polars as pl
 
-from penstock.avro_block import read_block
-from penstock.avro_columns import INDEX as INDEX
+from penstock.avro_block import INDEX, read_block
 from penstock.avro_columns import Reading, encoder_schema, prepare_encoding, reading_of
 from penstock.contracts import Contract, contracts_of
 from penstock.schema_ids import SchemaIds
 from penstock.topics import Topic
+
+__all__ = ["HEADER_BYTES", "INDEX", "Decoded", "Decoder", "Encoder", "Rejection"]
 
 HEADER_BYTES = 5
 """Confluent's wire format: a zero byte and a 4-byte schema id, big-endian, before the payload."""
@@ -45,8 +46,9 @@ class Rejection(NamedTuple):
 class Decoded:
     """A decoded batch.
 
-    ``records`` holds a frame by record name, ``items`` one by ``Record.array_field``; all have :data:`INDEX`, ascending.
-    Each position of the batch is in exactly one of the frames of ``records``, or once in ``rejections`` (ascending).
+    ``records`` holds a frame by record name, ``items`` one by ``Record.array_field``; all have :data:`INDEX`,
+    ascending. Each position of the batch is in exactly one of the frames of ``records``, or once in ``rejections``
+    (ascending). A kind of record of which none could be read may have an empty frame or none.
     """
 
     records: dict[str, pl.DataFrame] = field(default_factory=dict)
@@ -57,9 +59,7 @@ class Decoded:
 class Decoder:
     """Decodes the records of one topic into the columns of ``contracts``, the reader's current schemas."""
 
-    def __init__(
-        self, topic: Topic, contracts: Mapping[str, Contract], ids: SchemaIds, max_bytes: int
-    ) -> None:
+    def __init__(self, topic: Topic, contracts: Mapping[str, Contract], ids: SchemaIds, max_bytes: int) -> None:
         self._topic = topic
         self._contracts = contracts_of(topic, contracts)
         self._ids = ids
@@ -68,32 +68,23 @@ class Decoder:
 
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
         """Decode a batch. Raises ProtectiveStop and Unavailable as :meth:`SchemaIds.writer` does."""
-        decoded = Decoded()
-        frames: dict[str, list[pl.DataFrame]] = {}
-        items: dict[str, list[pl.DataFrame]] = {}
-        for header, members, positions in self._by_schema(values, decoded.rejections):
-            reading = self._reading(header)
-            if not isinstance(reading, Reading):
-                decoded.rejections += [Rejection(index, *reading) for index in positions]
-                continue
-            self._decode_members(reading, members, positions, frames, items, decoded.rejections)
-        decoded.records = {name: _joined(parts) for name, parts in frames.items()}
-        decoded.items = {name: _joined(parts) for name, parts in items.items()}
-        decoded.rejections.sort()
-        return decoded
-
-    def _by_schema(
-        self, values: Sequence[bytes | None], rejections: list[Rejection]
-    ) -> Iterable[tuple[bytes, Sequence[bytes], Sequence[int]]]:
-        usable, positions = self._within_limits(values, rejections)
+        parts = _Parts()
+        usable, positions = self._within_limits(values, parts.rejections)
         headers = list(map(_header, usable))
-        kinds = set(headers)
-        if len(kinds) == 1:
-            yield headers[0], usable, positions
-            return
-        for kind in sorted(kinds):
-            chosen = list(map(kind.__eq__, headers))
-            yield kind, list(compress(usable, chosen)), list(compress(positions, chosen))
+        readings = {header: self._reading(header) for header in sorted(set(headers))}
+        refused = {header: why for header, why in readings.items() if not isinstance(why, Reading)}
+        if refused:
+            pairs = zip(positions, headers, strict=True)
+            parts.rejections += [Rejection(at, *refused[header]) for at, header in pairs if header in refused]
+        for header, reading in readings.items():
+            if not isinstance(reading, Reading):
+                continue
+            if len(readings) == 1:
+                parts.add(reading, usable, positions)
+            else:
+                chosen = list(map(header.__eq__, headers))
+                parts.add(reading, list(compress(usable, chosen)), list(compress(positions, chosen)))
+        return parts.joined()
 
     def _within_limits(
         self, values: Sequence[bytes | None], rejections: list[Rejection]
@@ -130,25 +121,34 @@ class Decoder:
         self._readings[header] = reading
         return reading
 
-    def _decode_members(
-        self,
-        reading: Reading,
-        members: Sequence[bytes],
-        positions: Sequence[int],
-        frames: dict[str, list[pl.DataFrame]],
-        items: dict[str, list[pl.DataFrame]],
-        rejections: list[Rejection],
-    ) -> None:
-        for block, start in read_block(reading.block_schema, members, HEADER_BYTES):
-            if isinstance(block, str):
-                rejections.append(Rejection(positions[start], "malformed", block))
-                continue
-            index = pl.Series(INDEX, positions[start : start + len(block)], dtype=pl.Int64)
-            result = reading.resolve(block.with_columns(index))
-            frames.setdefault(reading.name, []).append(result.frame)
-            for name, frame in result.items.items():
-                items.setdefault(f"{reading.name}.{name}", []).append(frame)
-            rejections += [Rejection(*row) for row in result.rejected]
+
+@dataclass
+class _Parts:
+    """What the schema ids of a batch, one after the other, gave."""
+
+    frames: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
+    items: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
+    rejections: list[Rejection] = field(default_factory=list)
+
+    def add(self, reading: Reading, members: Sequence[bytes], positions: Sequence[int]) -> None:
+        """Decode the members of one schema id."""
+        block, bad = read_block(reading.block_schema, members, positions)
+        self.rejections += [Rejection(position, "malformed", detail) for position, detail in bad]
+        if block is None:
+            return
+        result = reading.resolve(block)
+        self.frames.setdefault(reading.name, []).append(result.frame)
+        for name, frame in result.items.items():
+            self.items.setdefault(f"{reading.name}.{name}", []).append(frame)
+        self.rejections += [Rejection(*row) for row in result.rejected]
+
+    def joined(self) -> Decoded:
+        """Return the batch, in its order."""
+        return Decoded(
+            {name: _joined(parts) for name, parts in self.frames.items()},
+            {name: _joined(parts) for name, parts in self.items.items()},
+            sorted(self.rejections),
+        )
 
 
 def _joined(parts: list[pl.DataFrame]) -> pl.DataFrame:

@@ -1,18 +1,29 @@
 """Reading many Avro payloads as one container block, safely.
 
-Around each payload stands an end marker of 16 bytes (random for the process, then the record's number), a field of its
-own in the block's schema, and is compared after: without it a corrupt record can swallow a piece of its neighbour and
-still look whole.
+Behind each payload stands an end marker of 16 bytes (random for the process, then the record's number), a field of
+its own in the block's schema, and is compared after: without it a corrupt record can swallow a piece of its
+neighbour and still look whole.
+
+A record counts as decoded if, and only if, Polars reads it and takes exactly its bytes. What stands beside it in the
+block never matters: each record begins where a marker that nobody could guess was found to end.
 """
 
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
+import fastavro
 import polars as pl
+
+from penstock.avro_explain import explain
+
+T = TypeVar("T")
+
+INDEX = "_index"
+"""Column of the record's position in the batch that was decoded (Int64)."""
 
 HEADER = "_header"
 END = "_end"
@@ -25,45 +36,84 @@ _marker_column = pl.Series(END, [], dtype=pl.Binary)
 
 
 class BlockSchema:
-    """A schema that Polars can read, ready to stand at the front of a container."""
+    """A schema that Polars can read, ready to stand at the front of a container.
+
+    ``header_bytes`` come before each payload and are skipped.
+    """
 
     def __init__(self, fields: Sequence[dict[str, Any]], header_bytes: int) -> None:
-        frame = {
-            "type": "record",
-            "name": "Block",
-            "fields": [
-                {"name": HEADER, "type": {"type": "fixed", "name": "Header_", "size": header_bytes}},
-                *fields,
-                {"name": END, "type": {"type": "fixed", "name": "End_", "size": _MARKER_BYTES}},
-            ],
-        }
+        header = {"name": HEADER, "type": {"type": "fixed", "name": "Header_", "size": header_bytes}}
+        end = {"name": END, "type": {"type": "fixed", "name": "End_", "size": _MARKER_BYTES}}
+        frame = {"type": "record", "name": "Block", "fields": [header, *fields, end]}
         entries = _text("avro.schema") + _text(json.dumps(frame)) + _text("avro.codec") + _text("null")
         self.prefix = b"Obj\x01" + _long(2) + entries + _long(0) + _SYNC
+        self.header_bytes = header_bytes
+        self.fields = fields
+        self.member = fastavro.parse_schema({"type": "record", "name": "Member", "fields": [header, *fields]})
 
 
 def read_block(
-    schema: BlockSchema, members: Sequence[bytes], header_bytes: int
-) -> Iterator[tuple[pl.DataFrame | str, int]]:
-    """Yield, in order, frames of consecutive members with the position of their first, or for a member that can't
-    be decoded the reason and its position.
+    schema: BlockSchema, members: Sequence[bytes], positions: Sequence[int]
+) -> tuple[pl.DataFrame | None, list[tuple[int, str]]]:
+    """Return the frame of all members that can be decoded, with :data:`INDEX` from ``positions`` (ascending), or
+    None if there is none; and the positions of the others, each with the reason.
 
-    A member counts as decoded only if reading it took exactly its bytes. Blocks that fail are halved.
+    A block that fails is read again in parts: those that another reader suspects alone, the others together, and
+    halved where the suspicion was wrong.
     """
-    pending = [(0, len(members))]
+    frames: list[pl.DataFrame] = []
+    bad: list[tuple[int, str]] = []
+    pending: list[Sequence[int]] = [range(len(members))]
     while pending:
-        start, stop = pending.pop()
-        outcome = _read(schema, members[start:stop], header_bytes)
-        if isinstance(outcome, str) and stop - start > 1:
-            middle = (start + stop) // 2
-            pending += [(middle, stop), (start, middle)]
+        numbers = pending.pop()
+        frame = _read(schema, _chosen(members, numbers))
+        if frame is not None:
+            index = pl.Series(INDEX, _chosen(positions, numbers), dtype=pl.Int64)
+            frames.append(frame.with_columns(index))
+        elif len(numbers) == 1:
+            bad.append((positions[numbers[0]], explain(schema.fields, members[numbers[0]], schema.header_bytes)))
+        elif len(numbers) == len(members):
+            pending += _parted(schema, members)
         else:
-            yield outcome, start
+            middle = len(numbers) // 2
+            pending += [numbers[:middle], numbers[middle:]]
+    if len(frames) > 1:
+        return pl.concat(frames).sort(INDEX), bad
+    return (frames[0] if frames else None), bad
 
 
-def _read(schema: BlockSchema, members: Sequence[bytes], header_bytes: int) -> pl.DataFrame | str:
+def _chosen(values: Sequence[T], numbers: Sequence[int]) -> Sequence[T]:
+    return values if len(numbers) == len(values) else [values[number] for number in numbers]
+
+
+def _parted(schema: BlockSchema, members: Sequence[bytes]) -> list[Sequence[int]]:
+    """Return the numbers of the members in parts: those that fastavro can't read exactly, each, and all others.
+
+    Only a guess, to find the few bad ones without reading the block many times: the two disagree on some bytes, and
+    Polars decides. All suspected or none: in halves.
+    """
+    suspects: list[int] = []
+    others: list[int] = []
+    for number, member in enumerate(members):
+        (others if _reads_exactly(schema, member) else suspects).append(number)
+    if not suspects or not others:
+        middle = len(members) // 2
+        return [range(middle), range(middle, len(members))]
+    return [others, *([number] for number in suspects)]
+
+
+def _reads_exactly(schema: BlockSchema, member: bytes) -> bool:
+    stream = io.BytesIO(member)
+    try:
+        fastavro.schemaless_reader(stream, schema.member)
+    except Exception:  # fastavro raises what its Python happens to raise on bytes like these
+        return False
+    return stream.tell() == len(member)
+
+
+def _read(schema: BlockSchema, members: Sequence[bytes]) -> pl.DataFrame | None:
+    """Return the members' fields; None if any of them can't be read, or takes more or less than its bytes."""
     count = len(members)
-    if count == 1 and len(members[0]) < header_bytes:
-        return "shorter than a header"
     markers, expected = _end_markers(count)
     parts: list[bytes] = [b""] * (2 * count)
     parts[0::2] = members
@@ -72,17 +122,11 @@ def _read(schema: BlockSchema, members: Sequence[bytes], header_bytes: int) -> p
     container = b"".join((schema.prefix, _long(count), _long(len(body)), body, _SYNC))
     try:
         frame = pl.read_avro(io.BytesIO(container))
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        return _reason(error)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+        return None
     if len(frame) != count or not (frame[END] == expected).all():
-        return "its fields end before or behind its last byte"
+        return None
     return frame.drop(HEADER, END)
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, pl.exceptions.PanicException):
-        return "a length in it points outside of it"
-    return str(error).splitlines()[0][:200]
 
 
 def _end_markers(count: int) -> tuple[list[bytes], pl.Series]:

@@ -12,12 +12,9 @@ from typing import Any, NamedTuple
 import fastavro.write
 import polars as pl
 
-from penstock.avro_block import BlockSchema
+from penstock.avro_block import INDEX, BlockSchema
 from penstock.contracts import Schema
 from penstock.errors import ProtectiveStop
-
-INDEX = "_index"
-"""Column of the record's position in the batch that was decoded (Int64)."""
 
 MAX_TEXT_BYTES = 1_000
 """Longer texts would not fit a database index."""
@@ -25,10 +22,13 @@ MAX_TEXT_BYTES = 1_000
 END_OF_TIME_MS = 253_402_300_800_000
 """The year 10,000."""
 
+__all__ = ["INDEX", "Reading", "encoder_schema", "prepare_encoding", "reading_of"]
+
 _BAD = "_bad"
 _FALSE, _TRUE = b"\0", b"\1"
 _UNSCALED = "penstock-unscaled"
 _NUMBERS = {"int": pl.Int32, "long": pl.Int64, "float": pl.Float32, "double": pl.Float64}
+_STORED_AS = {"uuid": "string", "fixed": "bytes", "timestamp": "long"}
 _WIDENS = {"int": ("int", "long", "float", "double"), "long": ("long", "float", "double"), "float": ("float", "double")}
 
 
@@ -80,9 +80,7 @@ class Reading:
         return Resolved(frame, {**items, **self.absent}, [(i, *why) for i, why in rejected.items()])
 
 
-def _apply(
-    columns: tuple[Column, ...], rows: pl.DataFrame, rejected: dict[int, tuple[str, str]]
-) -> pl.DataFrame:
+def _apply(columns: tuple[Column, ...], rows: pl.DataFrame, rejected: dict[int, tuple[str, str]]) -> pl.DataFrame:
     checks = [check for column in columns for check in column.checks]
     bad = pl.any_horizontal(check.wrong for check in checks) if checks else pl.lit(value=False)
     frame = rows.select(INDEX, *(column.expression for column in columns), bad.fill_null(value=False).alias(_BAD))
@@ -98,6 +96,7 @@ def reading_of(writer: Schema, reader: Schema) -> Reading:
 
     Raises ProtectiveStop if the two don't resolve, which `penstock schemas check` would have refused.
     """
+    writer = _texts_as_wanted(writer, reader)
     written = {field["name"]: field for field in writer["fields"]}
     block = BlockSchema([_block_field(field) for field in writer["fields"]], 5)
     columns, arrays, absent = [], {}, {}
@@ -112,6 +111,28 @@ def reading_of(writer: Schema, reader: Schema) -> Reading:
             types = {column_name(f): _dtype(f) for f in item["fields"]}
             absent[name] = pl.DataFrame(schema={INDEX: pl.Int64, **types})
     return Reading(reader["name"], block, tuple(columns), arrays, absent)
+
+
+def _texts_as_wanted(writer: Schema, reader: Schema) -> Schema:
+    """Return the writer's schema with ``bytes`` that the reader wants as ``string`` written so, and the other way.
+
+    The bytes are the same, and so Polars checks that they are UTF-8.
+    """
+    wanted = {field["name"]: field["type"] for field in reader["fields"]}
+    fields = [
+        {**field, "type": _text_as_wanted(field["type"], wanted.get(field["name"], field["type"]))}
+        for field in writer["fields"]
+    ]
+    return {**writer, "fields": fields}
+
+
+def _text_as_wanted(have: Any, want: Any) -> Any:
+    if _item_record(have) and _item_record(want):
+        return {"type": "array", "items": _texts_as_wanted(_plain(have)["items"], _plain(want)["items"])}
+    kind = _kind(want)[0]
+    if {_kind(have)[0], kind} != {"string", "bytes"}:
+        return have
+    return [branch if branch == "null" else kind for branch in have] if isinstance(have, list) else kind
 
 
 def column_name(field: Schema) -> str:
@@ -136,9 +157,7 @@ def _kind(avro_type: Any) -> tuple[str, bool]:
     if isinstance(plain, str):
         return plain, optional
     logical = plain.get("logicalType")
-    return {"decimal": "decimal", "timestamp-millis": "timestamp", "uuid": "uuid"}.get(
-        logical, plain["type"]
-    ), optional
+    return {"decimal": "decimal", "timestamp-millis": "timestamp", "uuid": "uuid"}.get(logical, plain["type"]), optional
 
 
 def _is_scaled(field: Schema) -> bool:
@@ -185,11 +204,10 @@ def _block_type(avro_type: Any, path: str) -> Any:
             for f in avro_type["items"]["fields"]
         ]
         return {"type": "array", "items": {"type": "record", "name": f"{path}_item", "fields": fields}}
-    if avro_type.get("logicalType") == "decimal":
-        return {**avro_type, "name": f"{path}_fixed"} if avro_type["type"] == "fixed" else avro_type
     if avro_type["type"] == "fixed":
-        return {"type": "fixed", "name": f"{path}_fixed", "size": avro_type["size"]}
-    return _block_type(avro_type["type"], path)
+        return {**avro_type, "name": f"{path}_fixed"}
+    is_decimal = avro_type.get("logicalType") == "decimal"
+    return avro_type if is_decimal else _block_type(avro_type["type"], path)
 
 
 def _dtype(field: Schema) -> Any:
@@ -239,18 +257,19 @@ def _value(written: Schema, field: Schema, record: str) -> tuple[pl.Expr, pl.Exp
             raise _unresolvable(record, field["name"], "has another scale in the writer's schema")
         unscaled = source.to_physical()
         return unscaled, unscaled.cast(pl.Int64, strict=False)
-    text = {"string": "text", "uuid": "text", "bytes": "bytes", "fixed": "bytes", "timestamp": "long"}
     if have == want == "boolean":
         return source, source == _TRUE
-    if have != "int" and text.get(have, have) == text.get(want, want):
-        return source, _scaled(source) if _is_scaled(field) else source
-    if want in _WIDENS.get(have, ()):
-        widened = source.cast(_NUMBERS[want], strict=False)
-        return widened, _scaled(widened) if _is_scaled(field) else widened
-    if {have, want} == {"string", "bytes"}:
-        other = source.cast(pl.String if want == "string" else pl.Binary, strict=False)
-        return other, other
-    raise _unresolvable(record, field["name"], f"is {have} in the writer's schema and {want} in the reader's")
+    plain = _plain_value(source, have, want)
+    if plain is None:
+        raise _unresolvable(record, field["name"], f"is {have} in the writer's schema and {want} in the reader's")
+    return plain, _scaled(plain) if _is_scaled(field) else plain
+
+
+def _plain_value(source: pl.Expr, have: str, want: str) -> pl.Expr | None:
+    """Return the column as the reader's type; None if the writer's does not widen to it."""
+    if have != "int" and _STORED_AS.get(have, have) == _STORED_AS.get(want, want):
+        return source
+    return source.cast(_NUMBERS[want], strict=False) if want in _WIDENS.get(have, ()) else None
 
 
 def _scaled(source: pl.Expr) -> pl.Expr:
@@ -272,12 +291,12 @@ def _enum(source: pl.Expr, written: list[str], enum: Schema) -> tuple[pl.Expr, p
 
 def _written_checks(written: Schema) -> Iterator[Check]:
     """Yield what Avro says of the writer's type and Polars does not check."""
-    source, (kind, _) = pl.col(written["name"]), _kind(written["type"])
+    name, source, (kind, _) = written["name"], pl.col(written["name"]), _kind(written["type"])
     if kind == "int":
-        yield Check(~source.is_between(-(2**31), 2**31 - 1), "malformed", f"{written['name']} has more than 32 bits")
+        yield Check(~source.is_between(-(2**31), 2**31 - 1), "malformed", f"{name} has more than 32 bits")
     if kind == "boolean":
         wrong = (source != _FALSE) & (source != _TRUE)
-        yield Check(wrong, "malformed", f"{written['name']} is neither true nor false")
+        yield Check(wrong, "malformed", f"{name} is neither true nor false")
 
 
 def _checks(source: pl.Expr, field: Schema) -> Iterator[Check]:
@@ -332,7 +351,7 @@ def _encoder_field(field: Schema, convert: Callable[[Any], Any]) -> Schema:
 
 
 def prepare_encoding() -> None:
-    """Teach fastavro to write unscaled integers as decimals (a logical type of our own; done twice, it changes nothing)."""
+    """Teach fastavro to write unscaled integers as decimals, by a logical type of our own. Safe to do again."""
     fastavro.write.LOGICAL_WRITERS[f"bytes-{_UNSCALED}"] = _unscaled_bytes
 
 

@@ -25,6 +25,9 @@ MAX_DECIMAL_PRECISION = 18
 MAX_BOUND = 2**53 / 1_000_000
 """Largest bound of a double: a double's 53 bits still hold 1/1,000,000 of it."""
 
+MAX_SYMBOLS = 250
+"""What fits an index of one byte."""
+
 _PRIMITIVES = ("boolean", "int", "long", "float", "double", "bytes", "string")
 _LOGICAL_TYPES = {
     "uuid": ("string",),
@@ -146,6 +149,8 @@ def _enum(avro_type: Schema, path: str) -> Iterator[Violation]:
     yield from _named(avro_type, path)
     if avro_type["symbols"][:1] != ["UNKNOWN"] or avro_type.get("default") != "UNKNOWN":
         yield Violation("enum-unknown", path, "its first symbol and its default must be UNKNOWN")
+    if len(avro_type["symbols"]) > MAX_SYMBOLS:
+        yield Violation("enum-size", path, f"has more than {MAX_SYMBOLS} symbols")
 
 
 def _logical(avro_type: Any, kind: str, path: str) -> Iterator[Violation]:
@@ -153,7 +158,7 @@ def _logical(avro_type: Any, kind: str, path: str) -> Iterator[Violation]:
     if logical is not None and kind not in _LOGICAL_TYPES.get(logical, ()):
         yield Violation("logical-type", path, f"{logical} on {kind} is none of {', '.join(_LOGICAL_TYPES)}")
     if logical == "decimal":
-        scale, precision = avro_type.get("scale", 0), avro_type["precision"]
+        scale, precision = avro_type.get("scale", -1), avro_type.get("precision", 0)
         if not (0 <= scale <= precision and 1 <= precision <= MAX_DECIMAL_PRECISION):
             yield Violation("decimal", path, f"needs a precision of 1 to {MAX_DECIMAL_PRECISION} and a scale within it")
 
