@@ -74,7 +74,7 @@ MODELS = st.sampled_from([partial(OrderWorkload, customers=50), partial(Telemetr
 SHARES = st.sampled_from([0.0, 0.01, 0.1, 0.3])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     model=MODELS,
     seed=st.integers(0, 2**32),
@@ -98,7 +98,7 @@ def test_every_record_meets_the_fate_that_is_declared(
     assert all(judge.final_until(partition) > events[-1].occurred_at for partition in range(partitions))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 2**32), chunk=st.integers(1, 700))
 def test_the_truth_equals_a_recount_of_what_is_sent(seed: int, chunk: int) -> None:
     workload = OrderWorkload(seed, 50, partial(partition_of, partitions=4))
