@@ -8,8 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from consumers.stores import Store
-from consumers.tables import sql_of
-from consumers.view_files import Figure, View
+from consumers.view_files import Figure, View, render
 from penstock.errors import PenstockError
 from penstock.log import get_logger
 
@@ -29,7 +28,7 @@ class Figures(Collector):
     def __init__(self, store: Store, views: Iterable[View], version: int) -> None:
         self._store = store
         self._figures = [
-            (figure, sql_of(view, figure.sql, version, store.dialect)) for view in views for figure in view.figures
+            (figure, render(figure.sql, view, version, store.dialect)) for view in views for figure in view.figures
         ]
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, Metric]] = {}

@@ -9,8 +9,7 @@ import polars as pl
 from consumers.batches import Batch
 from consumers.offsets import Move, Place, Stored, advance
 from consumers.stores import Store
-from consumers.tables import sql_of
-from consumers.view_files import Merge, View
+from consumers.view_files import Merge, View, render
 from penstock.avro import Decoded
 from penstock.avro_columns import INDEX
 from penstock.errors import ProtectiveStop
@@ -95,7 +94,7 @@ def merge(store: Store, view: View, version: int, staged: Staged) -> None:
         for rule, rows in staged.rows:
             table = rule.staging(view.name)
             transaction.stage(table, rows)
-            transaction.execute(sql_of(view, rule.sql, version, store.dialect, table))
+            transaction.execute(render(rule.sql, view, version, store.dialect, table))
         failpoint("consumers.before-database-commit")
     failpoint("consumers.after-database-commit")
 

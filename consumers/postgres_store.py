@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 import psycopg
 
-from consumers.stores import Dialect, Row
+from consumers.stores import Row
+from consumers.view_files import Dialect
 from penstock.errors import PenstockError, Unavailable, UsageError
 from penstock.settings import mask_url
 
@@ -31,7 +32,10 @@ def _utc(expression: str) -> str:
 class PostgresStore:
     """A Postgres database; see :class:`consumers.stores.Store`."""
 
-    dialect = Dialect({"text": 'TEXT COLLATE "C"', "clustered": ""}, _utc)
+    dialect = Dialect(
+        {"text": 'TEXT COLLATE "C"', "clustered": ""},
+        {"utc": _utc, "sorted": lambda columns: f"ORDER BY {columns}"},
+    )
 
     def __init__(self, url: str) -> None:
         self._url = url

@@ -1,27 +1,20 @@
 """The databases that views live in: what they promise alike, and which one a ``DATABASE_URL`` means.
 
-One dialect of SQL serves both; what differs is in :class:`Dialect`. Statements of ours take parameters as ``:name``.
+One dialect of SQL serves both; what differs is in :class:`consumers.view_files.Dialect`. Statements of ours take
+parameters as ``:name``.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import polars as pl
 
+from consumers.view_files import Dialect
 from penstock.settings import Settings
 
 Row = tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """What fills the braces of a view file (see :mod:`consumers.view_files`)."""
-
-    words: Mapping[str, str]
-    utc: Callable[[str], str]
 
 
 class Transaction(Protocol):

@@ -7,20 +7,14 @@ one version, the first that was built or the one that was last swapped in.
 from collections.abc import Iterable
 
 from consumers import offsets
-from consumers.stores import Dialect, Store, Transaction, staging_table
-from consumers.view_files import View, render
+from consumers.stores import Store, Transaction, staging_table
+from consumers.view_files import Dialect, View, render
 from penstock.errors import ProtectiveStop
 
 _VERSIONS = """CREATE TABLE IF NOT EXISTS view_versions (
   view {text} NOT NULL, version BIGINT NOT NULL, rules {text} NOT NULL, shown {text} NOT NULL,
   PRIMARY KEY (view, version)
 )"""
-
-
-def sql_of(view: View, sql: str, version: int, dialect: Dialect, staging: str = "") -> str:
-    """Return a piece of a view file's ``sql`` as the database understands it."""
-    words = {**dialect.words, "staging": staging} if staging else dialect.words
-    return render(sql, view, version, words, dialect.utc)
 
 
 def prepare(store: Store, views: Iterable[View], version: int, *, swap: bool = False) -> dict[str, int]:
@@ -31,7 +25,7 @@ def prepare(store: Store, views: Iterable[View], version: int, *, swap: bool = F
     """
     chosen = tuple(views)
     store.prepare(
-        render(staging_table(merge.staging(view.name), merge.columns), view, version, store.dialect.words, str)
+        render(staging_table(merge.staging(view.name), merge.columns), view, version, store.dialect)
         for view in chosen
         for merge in view.merges.values()
     )
@@ -59,7 +53,7 @@ def _prepare_view(transaction: Transaction, dialect: Dialect, view: View, versio
             "can't be continued; start a new PENSTOCK_PIPELINE_VERSION"
         )
     for ddl in view.tables.values():
-        transaction.execute(sql_of(view, ddl, version, dialect))
+        transaction.execute(render(ddl, view, version, dialect))
     visible = next((number for number, (_, shown) in known.items() if shown), version)
     if visible != version and not swap:
         return int(visible)
@@ -71,7 +65,7 @@ def _prepare_view(transaction: Transaction, dialect: Dialect, view: View, versio
 def _show(transaction: Transaction, dialect: Dialect, view: View, version: int) -> None:
     for name, sql in view.reads.items():
         transaction.execute(f"DROP VIEW IF EXISTS {name}")
-        transaction.execute(f"CREATE VIEW {name} AS {sql_of(view, sql, version, dialect)}")
+        transaction.execute(f"CREATE VIEW {name} AS {render(sql, view, version, dialect)}")
     row = {"view": view.name, "version": version, "shown": view.shown}
     transaction.execute("UPDATE view_versions SET shown = '' WHERE view = :view", {"view": view.name})
     transaction.execute(

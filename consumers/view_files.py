@@ -18,8 +18,8 @@ A line that begins with ``--:`` is a directive; any other comment is only a comm
 
 The staging table holds one row a key of the batch, sorted by it. In braces stands what differs by version
 or database: ``{NAME}`` a table of this file, ``{staging}``, ``{text}`` the type of a text that sorts by its bytes,
-``{clustered}`` the end of a table that is stored in its key's order where that can be had, ``{utc EXPRESSION}``
-milliseconds as a time for people.
+``{clustered}`` the end of a table that is stored in its key's order where that can be had, ``{sorted COLUMNS}`` an
+``ORDER BY`` where it keeps two processes from a deadlock, ``{utc EXPRESSION}`` milliseconds as a time for people.
 """
 
 import hashlib
@@ -37,6 +37,14 @@ _BRACES = re.compile(r"\{(\w+)(?:\s+([^{}]*))?\}")
 _SECTIONS = ("table", "merge", "read", "gauge")
 _HEADS = ("view", "about", "reads")
 _OF_MERGE = ("key", "newest", "stage")
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What one database makes of the braces: words, and functions of what stands behind the word."""
+
+    words: Mapping[str, str]
+    functions: Mapping[str, Callable[[str], str]]
 
 
 @dataclass(frozen=True)
@@ -143,20 +151,22 @@ def parse_view(text: str, file: str) -> View:
     )
 
 
-def render(sql: str, view: View, version: int, words: Mapping[str, str], utc: Callable[[str], str]) -> str:
-    """Return ``sql`` with its braces filled: tables get ``version``, ``words`` and ``utc`` are the database's.
+def render(sql: str, view: View, version: int, dialect: Dialect, staging: str = "") -> str:
+    """Return ``sql`` with its braces filled: tables get ``version``, ``staging`` is the name of the staging table.
 
     Raises :class:`PenstockError` for a word that nobody knows.
     """
 
     def fill(match: re.Match[str]) -> str:
         word, argument = match.groups()
-        if word == "utc" and argument:
-            return utc(argument)
+        if argument and word in dialect.functions:
+            return dialect.functions[word](argument)
         if word in view.tables:
             return table_name(word, version)
-        if word in words:
-            return words[word]
+        if word == "staging" and staging:
+            return staging
+        if word in dialect.words:
+            return dialect.words[word]
         raise PenstockError(f"view {view.name}: {match.group()} stands for nothing")
 
     return _BRACES.sub(fill, sql)

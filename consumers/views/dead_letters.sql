@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS {dead_letters} (
 INSERT INTO {dead_letters}
   (source_topic_id, source_partition, source_offset, source_topic, appended_at, reason, detail, key, value)
 SELECT source_topic_id, source_partition, source_offset, source_topic, appended_at, reason, detail, key, value
-FROM {staging} WHERE true ORDER BY source_topic_id, source_partition, source_offset
+FROM {staging} WHERE true {sorted source_topic_id, source_partition, source_offset}
 ON CONFLICT (source_topic_id, source_partition, source_offset) DO NOTHING
 
 --: read dead_letters

@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS {device_readings} (
 --: stage device_id {text}, sensor {text}, occurred_at BIGINT, event_id {text}, value_e6 BIGINT, unit {text}
 INSERT INTO {device_readings} AS kept (device_id, sensor, reading_at, reading_id, value_e6, unit)
 SELECT device_id, sensor, occurred_at, event_id, value_e6, unit
-FROM {staging} WHERE true ORDER BY device_id, sensor
+FROM {staging} WHERE true {sorted device_id, sensor}
 ON CONFLICT (device_id, sensor) DO UPDATE SET
   reading_at = excluded.reading_at, reading_id = excluded.reading_id,
   value_e6 = excluded.value_e6, unit = excluded.unit
@@ -34,7 +34,7 @@ WHERE (excluded.reading_at, excluded.reading_id) > (kept.reading_at, kept.readin
 --: stage device_id {text}, occurred_at BIGINT, event_id {text}, firmware {text}
 INSERT INTO {devices} AS kept (device_id, connected_at, connected_id, firmware)
 SELECT device_id, occurred_at, event_id, firmware
-FROM {staging} WHERE true ORDER BY device_id
+FROM {staging} WHERE true {sorted device_id}
 ON CONFLICT (device_id) DO UPDATE SET
   connected_at = excluded.connected_at, connected_id = excluded.connected_id, firmware = excluded.firmware
 WHERE kept.connected_at IS NULL
@@ -46,7 +46,7 @@ WHERE kept.connected_at IS NULL
 --: stage device_id {text}, occurred_at BIGINT, event_id {text}, charge_percent BIGINT
 INSERT INTO {devices} AS kept (device_id, battery_low_at, battery_low_id, battery_percent)
 SELECT device_id, occurred_at, event_id, charge_percent
-FROM {staging} WHERE true ORDER BY device_id
+FROM {staging} WHERE true {sorted device_id}
 ON CONFLICT (device_id) DO UPDATE SET
   battery_low_at = excluded.battery_low_at, battery_low_id = excluded.battery_low_id,
   battery_percent = excluded.battery_percent

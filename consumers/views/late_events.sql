@@ -20,7 +20,7 @@ INSERT INTO {late_events}
    key, value)
 SELECT source_topic_id, source_partition, source_offset, source_topic, appended_at, event_id, occurred_at, watermark,
   key, value
-FROM {staging} WHERE true ORDER BY source_topic_id, source_partition, source_offset
+FROM {staging} WHERE true {sorted source_topic_id, source_partition, source_offset}
 ON CONFLICT (source_topic_id, source_partition, source_offset) DO NOTHING
 
 --: read late_events

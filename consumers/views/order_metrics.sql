@@ -24,7 +24,7 @@ INSERT INTO {order_metrics} AS kept
    orders, revenue_e4, largest_order_e4, units, cancellations, cancelled_e4)
 SELECT pane_start, country, source_partition, final, next_offset,
   orders, revenue_e4, largest_order_e4, units, cancellations, cancelled_e4
-FROM {staging} WHERE true ORDER BY pane_start, country, source_partition
+FROM {staging} WHERE true {sorted pane_start, country, source_partition}
 ON CONFLICT (window_start, country, source_partition) DO UPDATE SET
   final = excluded.final, next_offset = excluded.next_offset,
   orders = excluded.orders, revenue_e4 = excluded.revenue_e4, largest_order_e4 = excluded.largest_order_e4,

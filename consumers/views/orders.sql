@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS {orders} (
 --: stage country {text}, currency {text}, amount_e4 BIGINT
 INSERT INTO {orders} AS kept (order_id, placed_at, placed_id, customer_id, country, currency, amount_e4)
 SELECT order_id, occurred_at, event_id, customer_id, country, currency, amount_e4
-FROM {staging} WHERE true ORDER BY order_id
+FROM {staging} WHERE true {sorted order_id}
 ON CONFLICT (order_id) DO UPDATE SET
   placed_at = excluded.placed_at, placed_id = excluded.placed_id, customer_id = excluded.customer_id,
   country = excluded.country, currency = excluded.currency, amount_e4 = excluded.amount_e4
@@ -33,7 +33,7 @@ WHERE kept.placed_at IS NULL OR (excluded.placed_at, excluded.placed_id) > (kept
 --: stage order_id {text}, occurred_at BIGINT, event_id {text}, method {text}
 INSERT INTO {orders} AS kept (order_id, paid_at, paid_id, method)
 SELECT order_id, occurred_at, event_id, method
-FROM {staging} WHERE true ORDER BY order_id
+FROM {staging} WHERE true {sorted order_id}
 ON CONFLICT (order_id) DO UPDATE SET
   paid_at = excluded.paid_at, paid_id = excluded.paid_id, method = excluded.method
 WHERE kept.paid_at IS NULL OR (excluded.paid_at, excluded.paid_id) > (kept.paid_at, kept.paid_id)
@@ -44,7 +44,7 @@ WHERE kept.paid_at IS NULL OR (excluded.paid_at, excluded.paid_id) > (kept.paid_
 --: stage order_id {text}, occurred_at BIGINT, event_id {text}, carrier {text}
 INSERT INTO {orders} AS kept (order_id, shipped_at, shipped_id, carrier)
 SELECT order_id, occurred_at, event_id, carrier
-FROM {staging} WHERE true ORDER BY order_id
+FROM {staging} WHERE true {sorted order_id}
 ON CONFLICT (order_id) DO UPDATE SET
   shipped_at = excluded.shipped_at, shipped_id = excluded.shipped_id, carrier = excluded.carrier
 WHERE kept.shipped_at IS NULL OR (excluded.shipped_at, excluded.shipped_id) > (kept.shipped_at, kept.shipped_id)
@@ -57,7 +57,7 @@ WHERE kept.shipped_at IS NULL OR (excluded.shipped_at, excluded.shipped_id) > (k
 INSERT INTO {orders} AS kept
   (order_id, cancelled_at, cancelled_id, cancel_reason, cancelled_country, cancelled_currency, cancelled_e4)
 SELECT order_id, occurred_at, event_id, reason, country, currency, amount_e4
-FROM {staging} WHERE true ORDER BY order_id
+FROM {staging} WHERE true {sorted order_id}
 ON CONFLICT (order_id) DO UPDATE SET
   cancelled_at = excluded.cancelled_at, cancelled_id = excluded.cancelled_id, cancel_reason = excluded.cancel_reason,
   cancelled_country = excluded.cancelled_country, cancelled_currency = excluded.cancelled_currency,

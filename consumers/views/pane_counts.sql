@@ -16,7 +16,7 @@ CREATE TABLE IF NOT EXISTS {pane_counts} (
 --: stage final BIGINT, next_offset BIGINT, applied BIGINT
 INSERT INTO {pane_counts} AS kept (source_topic, window_start, source_partition, final, next_offset, applied)
 SELECT source_topic, pane_start, source_partition, final, next_offset, applied
-FROM {staging} WHERE true ORDER BY source_topic, pane_start, source_partition
+FROM {staging} WHERE true {sorted source_topic, pane_start, source_partition}
 ON CONFLICT (source_topic, window_start, source_partition) DO UPDATE SET
   final = excluded.final, next_offset = excluded.next_offset, applied = excluded.applied
 WHERE (excluded.final, excluded.next_offset) > (kept.final, kept.next_offset)

@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS {product_sales} (
 INSERT INTO {product_sales} AS kept
   (window_start, sku, source_partition, final, next_offset, units, revenue_e4)
 SELECT pane_start, sku, source_partition, final, next_offset, units, revenue_e4
-FROM {staging} WHERE true ORDER BY pane_start, sku, source_partition
+FROM {staging} WHERE true {sorted pane_start, sku, source_partition}
 ON CONFLICT (window_start, sku, source_partition) DO UPDATE SET
   final = excluded.final, next_offset = excluded.next_offset,
   units = excluded.units, revenue_e4 = excluded.revenue_e4

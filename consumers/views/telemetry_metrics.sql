@@ -22,7 +22,7 @@ INSERT INTO {telemetry_metrics} AS kept
    readings, sum_e6, min_e6, max_e6, last_e6, last_at, last_event_id)
 SELECT pane_start, sensor, device_id, source_partition, final, next_offset,
   readings, sum_e6, min_e6, max_e6, last_e6, last_at, last_event_id
-FROM {staging} WHERE true ORDER BY pane_start, sensor, device_id, source_partition
+FROM {staging} WHERE true {sorted pane_start, sensor, device_id, source_partition}
 ON CONFLICT (window_start, sensor, device_id, source_partition) DO UPDATE SET
   final = excluded.final, next_offset = excluded.next_offset,
   readings = excluded.readings, sum_e6 = excluded.sum_e6, min_e6 = excluded.min_e6, max_e6 = excluded.max_e6,
