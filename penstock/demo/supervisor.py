@@ -12,6 +12,7 @@ from penstock.demo.plan import Child
 from penstock.errors import ExitCode, PenstockError
 
 MAX_RESTARTS = 5
+LOG_COLUMNS = "120"
 _STOP_TIMEOUT_S = 20.0
 
 
@@ -23,7 +24,7 @@ class Running:
         self.log_path = folder / f"{child.name}.log"
         self.restarts = 0
         self._environment = {**os.environ, **environment, **child.environment}
-        self._environment["PENSTOCK_HTTP_PORT"] = str(child.port or 0)
+        self._environment |= {"PENSTOCK_HTTP_PORT": str(child.port or 0), "COLUMNS": LOG_COLUMNS}
         self._log: IO[bytes] = self.log_path.open("ab")
         self.process = self._spawn()
 
