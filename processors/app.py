@@ -7,6 +7,7 @@ import gc
 from typing import Any
 
 import faust
+from faust.app import BootStrategy
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from penstock.avro import Decoder
@@ -27,9 +28,21 @@ BUFFERED_BATCHES = 8
 """Batches that may wait for the agent; Faust counts batches, not records."""
 
 
+class WithoutWeb(BootStrategy):
+    """Never starts Faust's web server, whatever its command line says: it would show tables on all addresses."""
+
+    enable_web = False
+
+
+class App(faust.App):
+    """A Faust app without a web server."""
+
+    BootStrategy = WithoutWeb
+
+
 def make_app(settings: Settings, health: Health, registry: CollectorRegistry) -> faust.App:
     """Return the app, ready to start. Waits for the broker and the registry for as long as they are away."""
-    app = faust.App(
+    app = App(
         id=group_id(settings, "processors"),
         broker=f"kafka://{settings.kafka_bootstrap_servers.split(',')[0]}",
         broker_session_timeout=settings.session_timeout_ms / 1000,
@@ -38,6 +51,7 @@ def make_app(settings: Settings, health: Health, registry: CollectorRegistry) ->
         topic_allow_declare=False,
         topic_disable_leader=True,
         web_enabled=False,
+        web_bind="127.0.0.1",
         loghandlers=[],
     )
     transport = _make_transport(app, settings, health, registry)

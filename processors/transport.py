@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any
 
+import confluent_kafka
 import faust
 from faust.transport import base
 from faust.transport.consumer import ConsumerThread, ThreadDelegateConsumer
@@ -242,6 +243,7 @@ class Transport(base.Transport):
 
     Consumer = Consumer
     Producer = Producer
+    driver_version = f"penstock on librdkafka {confluent_kafka.libversion()[0]}"
 
     def __init__(
         self, app: faust.App, settings: Settings, topic_ids: Mapping[str, str], sender: Sender, worker: Worker
