@@ -4,9 +4,12 @@ Recursion, maps and arrays of empty items let a few bytes cost much time or memo
 can't read is refused here, not at run time.
 """
 
+import copy
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+import fastavro
 
 from penstock.compatibility import Violation
 from penstock.contracts import Contract, Schema
@@ -34,6 +37,9 @@ _LOGICAL_TYPES = {
     "timestamp-millis": ("long",),
     "decimal": ("bytes", "fixed"),
 }
+UNUSABLE = {"not-a-record", "not-avro"}
+"""Rules after which nothing more can be said of a contract."""
+
 _PASCAL = re.compile(r"([A-Z][a-z0-9]*)+")
 _SNAKE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _NAMESPACE = re.compile(r"[a-z][a-z0-9]*(\.[a-z][a-z0-9_]*)+")
@@ -42,14 +48,23 @@ _EVENT_FOLDERS = {folder for topic in SOURCES for folder in topic.folders}
 
 def lint(contract: Contract) -> list[Violation]:
     """Return what is wrong with one contract. In the folders of source topics the rules of events apply as well."""
-    return list(_lint(contract))
+    unusable = _unusable(contract)
+    return [unusable] if unusable else list(_lint(contract))
+
+
+def _unusable(contract: Contract) -> Violation | None:
+    kind = contract.schema.get("type")
+    if kind != "record":
+        return Violation("not-a-record", contract.name, f"is {kind}: a contract is one record")
+    try:
+        fastavro.parse_schema(copy.deepcopy(contract.schema))
+    except Exception as error:  # it raises what its Python happens to raise on a schema like this
+        return Violation("not-avro", contract.name, f"is no Avro schema: {type(error).__name__}: {error}")
+    return None
 
 
 def _lint(contract: Contract) -> Iterator[Violation]:
     schema = contract.schema
-    if schema.get("type") != "record":
-        yield Violation("not-a-record", contract.name, f"is {schema.get('type')}: a contract is one record")
-        return
     if not _NAMESPACE.fullmatch(str(schema.get("namespace"))):
         yield Violation("namespace", contract.name, "must be a reverse domain name in lower case")
     is_event = contract.folder in _EVENT_FOLDERS

@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 
 from penstock.compatibility import Break, Violation, transitive_breaks
-from penstock.contract_lint import lint
+from penstock.contract_lint import UNUSABLE, lint
 from penstock.contracts import Contract
 
 
 def problems(current: Mapping[str, Contract], locked: Mapping[int, Contract]) -> list[Break]:
     """Return what forbids to lock ``current``: lint, and breaks against any locked version."""
     linted = [Break(c.name, "contract", item) for c in current.values() for item in lint(c)]
-    malformed = {found.record for found in linted if found.violation.rule == "not-a-record"}
-    sound = {name: contract for name, contract in current.items() if name not in malformed}
-    old = {schema_id: contract for schema_id, contract in locked.items() if contract.name not in malformed}
+    unusable = {found.record for found in linted if found.violation.rule in UNUSABLE}
+    sound = {name: contract for name, contract in current.items() if name not in unusable}
+    old = {schema_id: contract for schema_id, contract in locked.items() if contract.name not in unusable}
     return [*linted, *transitive_breaks(sound, old)]
 
 

@@ -52,7 +52,7 @@ def load_contracts(root: Path = SCHEMAS_DIR) -> dict[str, Contract]:
             schema = json.loads(path.read_text())
         except ValueError as error:
             raise PenstockError(f"{path}: not JSON: {error}") from None
-        if schema.get("name") != path.stem or "namespace" not in schema:
+        if not isinstance(schema, dict) or schema.get("name") != path.stem or "namespace" not in schema:
             raise PenstockError(f"{path}: must be a record named {path.stem} with a namespace")
         if path.stem in contracts:
             raise PenstockError(f"{path}: {path.stem} is already in folder {contracts[path.stem].folder}")

@@ -166,7 +166,7 @@ def test_bytes_that_are_no_text_are_rejected_by_a_reader_that_wants_text() -> No
     writer = {**OLD, "fields": [{"name": "text", "type": "bytes"}]}
     reader = {**OLD, "fields": [{"name": "text", "type": "string"}]}
     result = decoded(reader, (writer, {"text": b"\xff\xfe"}), (writer, {"text": b"fine"}))
-    assert [(r.position, r.reason, r.detail) for r in result.rejections] == [(0, "malformed", "text is not UTF-8")]
+    assert [(r.position, r.reason, r.detail) for r in result.rejections] == [(0, "malformed", "text: is not UTF-8")]
     assert result.records["TripEnded"]["text"].to_list() == ["fine"]
 
 
