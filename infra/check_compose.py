@@ -70,6 +70,11 @@ def step(title: str) -> Iterator[None]:
     say(f"done in {time.monotonic() - began:.0f} s")
 
 
+def business(stack: Stack, name: str) -> float | None:
+    """Return a business figure from Prometheus, summed over its labels; None when there is none yet."""
+    return stack.figure(f"sum(max without (instance) (penstock_business_{name}))")
+
+
 def check_measured(stack: Stack) -> None:
     """Every stage is scraped, the business figures are there, and the books balance."""
 
@@ -82,7 +87,7 @@ def check_measured(stack: Stack) -> None:
     until("every target is up in Prometheus", targets, TARGETS.__eq__, 60)
 
     def figures() -> dict[str, float | None]:
-        return {name: stack.figure(f"sum(penstock_business_{name})") for name in FIGURES}
+        return {name: business(stack, name) for name in FIGURES}
 
     found = until(
         "business figures are above 0", figures, lambda seen: all((v or 0) > 0 for v in seen.values()), ROWS_DEADLINE_S
@@ -118,7 +123,7 @@ def check_views(stack: Stack) -> None:
     say("  ".join(f"{name}={count:,}" for name, count in rows.items()))
     low = orders_placed(stack)
     shown = until(
-        "Prometheus has caught up with Postgres", lambda: stack.figure("sum(penstock_business_orders_placed)"),
+        "Prometheus has caught up with Postgres", lambda: business(stack, "orders_placed"),
         lambda value: value is not None and value >= low, 60,
     )  # fmt: skip
     high = orders_placed(stack)
@@ -200,19 +205,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--keep", action="store_true", help="leave the stack as it is in the end, to look at it")
     keep = parser.parse_args().keep
-    stack, began, passed = Stack(), time.monotonic(), False
+    stack, began, reason = Stack(), time.monotonic(), ""
     try:
         check(stack)
-        passed = True
     except CheckError as error:
-        sys.stdout.write(f"\n{error}\n\n")
-        for diagnosis in (("ps", "-a"), ("logs", "--tail", "15", "--no-color")):
+        reason = str(error)
+        for diagnosis in (("logs", "--tail", "15", "--no-color"), ("ps", "-a")):
             sys.stdout.write(stack.compose(*diagnosis))
     finally:
         if not keep:
             stack.down("-v")
-    sys.stdout.write(f"{'PASS' if passed else 'FAIL'} in {time.monotonic() - began:.0f} s\n")
-    return 0 if passed else 1
+    sys.stdout.write(f"\n{reason}\n{'FAIL' if reason else 'PASS'} in {time.monotonic() - began:.0f} s\n")
+    return 1 if reason else 0
 
 
 if __name__ == "__main__":

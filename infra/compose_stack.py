@@ -68,9 +68,8 @@ class Stack:
 
     def penstock(self, *arguments: str) -> str:
         """Run a one-shot ``penstock`` command inside the network and return what it printed."""
-        return self.compose(
-            "run", "--rm", "--no-deps", "-T", "penstock", *arguments, timeout_s=VERIFY_DEADLINE_S
-        )
+        wide = ("-T", "-e", "COLUMNS=160")
+        return self.compose("run", "--rm", "--no-deps", *wide, "penstock", *arguments, timeout_s=VERIFY_DEADLINE_S)
 
     def prometheus(self, path: str, **parameters: str) -> Any:
         """Return ``data`` of an answer of Prometheus's API."""
