@@ -54,6 +54,13 @@ class Frontier:
         """Return the commit's metadata."""
         return json.dumps(asdict(self), separators=(",", ":"))
 
+    def _checked(self) -> "Frontier":
+        numbers = (self.start, self.position, self.newest_ms, *asdict(self.fates).values())
+        texts = (self.topic_id, self.fingerprint)
+        if not all(type(n) is int for n in numbers) or not all(isinstance(text, str) for text in texts):
+            raise ValueError("a field has the wrong type")
+        return self
+
     @classmethod
     def decode(cls, metadata: str) -> "Frontier":
         """Read a commit's metadata.
@@ -63,7 +70,7 @@ class Frontier:
         """
         try:
             raw, _ = json.JSONDecoder().raw_decode(metadata)
-            return cls(**(raw | {"fates": Fates(**raw["fates"])}))
+            return cls(**(raw | {"fates": Fates(**raw["fates"])}))._checked()
         except (ValueError, TypeError, KeyError) as error:
             raise ProtectiveStop(
                 f"the committed metadata {metadata[:80]!r} holds no frontier of Penstock ({error}): another program "

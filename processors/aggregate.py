@@ -12,6 +12,8 @@ from processors.fates import PANE
 
 DIRTY = "_dirty"
 _LIMIT = 1 << 63
+_MONEY_LIMIT = 10**18
+"""Sums of money are decimals of 18 digits in the results' contracts: a reader could not read more."""
 
 
 def partial(metric: Metric, sources: Mapping[str, pl.DataFrame]) -> pl.DataFrame | None:
@@ -52,8 +54,8 @@ def _first(measure: Measure) -> list[pl.Expr]:
     if measure.aggregate == "count":
         return [pl.len().cast(pl.Int128).alias(measure.name)]
     if measure.aggregate == "sum":
-        wide = column.cast(pl.Int64) * pl.col(measure.times) if measure.times else column
-        return [wide.cast(pl.Int128).sum().alias(measure.name)]
+        wide = column.cast(pl.Int128)  # before the product, which could wrap as well
+        return [(wide * pl.col(measure.times) if measure.times else wide).sum().alias(measure.name)]
     if measure.aggregate == "last":
         return [
             column.last().alias(measure.name),
@@ -156,8 +158,9 @@ def _narrow(metric: Metric, rows: pl.DataFrame) -> pl.DataFrame:
     """Return ``rows`` with 64-bit sums. Raises ProtectiveStop where one does not fit: it must not be wrong in silence."""
     wide = [m.name for m in metric.measures if m.aggregate in ("count", "sum")]
     for name in wide:
-        if rows[name].abs().max() >= _LIMIT:  # type: ignore[operator]
+        limit, words = (_MONEY_LIMIT, "18 digits") if name.endswith("_e4") else (_LIMIT, "64 bits")
+        if rows[name].abs().max() >= limit:  # type: ignore[operator]
             raise ProtectiveStop(
-                f"{metric.name}.{name} of a group is beyond 64 bits; the events of its pane can't be counted"
+                f"{metric.name}.{name} of a group is beyond {words}; the events of its pane can't be counted"
             )
     return rows.drop(DIRTY).with_columns(pl.col(wide).cast(pl.Int64))

@@ -92,7 +92,8 @@ class LogConsumer:
         first = self._consumer.poll(idle_s)
         if self.rebalanced or first is None:
             return []
-        messages = [first, *self._consumer.consume(self._settings.fetch_batch_records - 1, 0)]
+        more = self._settings.fetch_batch_records - 1
+        messages = [first, *(self._consumer.consume(more, 0) if more else ())]
         if self.rebalanced:
             return []
         return self._batches(messages)

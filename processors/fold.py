@@ -50,6 +50,8 @@ class PartitionFold:
         self._seen = SeenIds()
         self._groups = [OpenGroups(metric) for metric in metrics]
         self._fates = frontier.fates
+        self.complete = False
+        """If the open panes are whole again, as far as ``P``: until then there is nothing to say of them."""
         self.position = frontier.position
         self.newest_ms = frontier.newest_ms
 
@@ -84,6 +86,7 @@ class PartitionFold:
         events = pl.concat([judged.candidates, _as_candidates(judged)])
         still_open = pl.col(PANE) + PANE_MS > watermark(self._restored.newest_ms)
         self._apply(records, events.filter(still_open).sort(INDEX))
+        self.complete = records.offsets[-1] + 1 == self.refold_until
 
     def step(self, records: Records) -> Step:
         """Fold a stretch that begins at ``P`` or, where offsets are without a record, behind it."""
@@ -100,6 +103,7 @@ class PartitionFold:
             control=judged.heartbeats + passed - len(records.offsets),
         )
         self._fates += fates
+        self.complete = True
         self.position = records.offsets[-1] + 1
         self.newest_ms = judged.newest_ms
         late = None if judged.late.is_empty() else judged.late

@@ -19,6 +19,7 @@ from penstock.settings import Settings
 from penstock.topics import SOURCES
 from penstock.waiting import wait_for
 from processors.consumer import Batch, FetchedMessage, Partition
+from processors.fates import longest_run
 from processors.fold import PartitionFold, Records, Step
 from processors.gauges import Gauges
 from processors.outbox import Letter, Origin, Outbox, Outgoing
@@ -52,7 +53,7 @@ class Worker:
         self._commit_points: dict[Partition, tuple[int, Frontier]] = {}
         self._committed: dict[Partition, str] = {}
         self._lag: dict[Partition, int] = {}
-        self._dead_in_a_row = 0
+        self._dead_in_a_row: dict[Partition, int] = {}
         self._unflushed = False
 
     # Generations
@@ -77,6 +78,7 @@ class Worker:
         """Forget all state: whoever owns the partitions next refolds it."""
         for topic, partition in self._folds:
             self._gauges.revoked(self._names[topic], partition)
+        self._dead_in_a_row.clear()
         for state in (self._folds, self._reached, self._origins, self._commit_points, self._committed, self._lag):
             state.clear()
 
@@ -93,9 +95,14 @@ class Worker:
         messages = batch.messages
         below = [message for message in messages if message.offset() < fold.refold_until]
         if below:
-            fold.refold(await self._records(tp, below))
+            records = await self._records(tp, below)
+            if self._folds.get(tp) is not fold:
+                return
+            fold.refold(records)
         if len(below) < len(messages):
             await self._step(tp, fold, messages[len(below) :])
+        if self._folds.get(tp) is not fold:  # all state was dropped while the registry was awaited
+            return
         self._lag[tp] = max(batch.log_end - fold.position, 0)
         last_appended_ms = batch.messages[-1].timestamp()[1]
         self._gauges.batch(self._origins[tp], fold, len(messages), time.perf_counter() - began)
@@ -111,6 +118,8 @@ class Worker:
 
     async def _step(self, tp: Partition, fold: PartitionFold, messages: Sequence[FetchedMessage]) -> None:
         records = await self._records(tp, messages)
+        if self._folds.get(tp) is not fold:
+            return
         step = fold.step(records)
         self._limit_dead_letters(tp, step, len(messages))
         self._send(self._outgoing(self._origins[tp], fold, step, messages))
@@ -143,13 +152,13 @@ class Worker:
 
     def _limit_dead_letters(self, tp: Partition, step: Step, count: int) -> None:
         """Stop at too many dead letters in a row: then it is the producer or this build that is wrong, not a record."""
-        run = self._dead_in_a_row + len(step.dead) if len(step.dead) == count else 0
-        self._dead_in_a_row = run
+        positions = [rejection.position for rejection in step.dead]
+        longest, self._dead_in_a_row[tp] = longest_run(positions, count, self._dead_in_a_row.get(tp, 0))
         limit = self._settings.max_dead_letters_in_a_row
-        if run >= limit:
+        if longest >= limit:
             raise ProtectiveStop(
-                f"{tp[0]}[{tp[1]}]: {run} records in a row can't be used, the last because: {step.dead[-1].detail}; mend the "
-                f"producer or raise PENSTOCK_MAX_DEAD_LETTERS_IN_A_ROW (now {limit})"
+                f"{tp[0]}[{tp[1]}]: {longest} records in a row can't be used, the last because: {step.dead[-1].detail}; mend "
+                f"the producer or raise PENSTOCK_MAX_DEAD_LETTERS_IN_A_ROW (now {limit})"
             )
 
     def _send(self, outgoing: Iterable[Outgoing]) -> None:
@@ -161,7 +170,7 @@ class Worker:
         """Send early results of what changed; called by a timer. Nothing while catching up."""
         for tp, fold in self._folds.items():
             catching_up = self._lag.get(tp, 0) > self._settings.fetch_batch_records
-            if catching_up or fold.position < fold.refold_until or tp not in self._commit_points:
+            if catching_up or not fold.complete:
                 continue
             origin = self._origins[tp]
             for metric, rows in fold.changed():
