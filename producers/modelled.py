@@ -80,8 +80,7 @@ def start(plan: Plan, session: Session, settings: Settings, clock: Clock = wall_
         model = workload(topic.name, plan, partial(partition_of, partitions=truth.partitions))
         chance = stream_of(plan.seed, f"{topic.name}/faults")
         stream = Stream(truth, encoders, Pulse(workload_orders.SOURCE), chance, plan.faults)
-        opens_at = None if plan.paced else schedule.at(0)
-        return Feed(topic.full_name(settings), Modelled(model, schedule), stream, opens_at)
+        return Feed(topic.full_name(settings), Modelled(model, schedule), stream, schedule.at(0))
 
     return produce(session, settings, make_feed, clock if plan.paced else None)
 

@@ -32,11 +32,12 @@ def start(
 
     def make_feed(topic: Topic, truth: TopicTruth, encoders: Encoders) -> Feed:
         events = placed(gathered.events, partial(partition_of, partitions=truth.partitions))
-        if speed is not None:
-            events = as_if_now(events, clock(), speed)
+        opens_at = None if speed is None else clock()
+        if speed is not None and opens_at is not None:
+            events = as_if_now(events, opens_at, speed)
         # Only heartbeats draw from this; they are nobody's duplicates, not even a second replay's.
         stream = Stream(truth, encoders, Pulse(SOURCE, on_the_way=live), Random())  # noqa: S311
-        return Feed(topic.full_name(settings), History(events), stream)
+        return Feed(topic.full_name(settings), History(events), stream, opens_at)
 
     code = produce(session, settings, make_feed, clock if live else None)
     show_rows(Console(), Counter(gathered.skipped), gathered.malformed)

@@ -32,7 +32,7 @@ class Feed:
     source: Source
     stream: Stream
     opens_at: int | None = None
-    """In a run without a clock: the time of the heartbeats that open it."""
+    """The time of the heartbeats that open the run; None: without."""
 
 
 def run(
@@ -49,6 +49,9 @@ def run(
     finished or ``stopping`` is set; then sends what is held back and, with ``close``, the closing heartbeats.
     """
     try:
+        for feed in feeds:
+            if feed.opens_at is not None:
+                delivery.send(feed.topic, feed.stream.advance((), feed.opens_at))
         if clock is None:
             _run_fast(feeds, delivery, stopping)
         else:
@@ -61,9 +64,6 @@ def run(
 
 
 def _run_fast(feeds: Sequence[Feed], delivery: Delivery, stopping: threading.Event) -> None:
-    for feed in feeds:
-        if feed.opens_at is not None:
-            delivery.send(feed.topic, feed.stream.advance((), feed.opens_at))
     while not stopping.is_set() and not all(feed.source.finished for feed in feeds):
         for feed in feeds:
             events = feed.source.take(None, CHUNK_EVENTS)

@@ -12,19 +12,11 @@ from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartit
 from penstock.settings import Settings, load_settings
 
 
-class Embedded:
-    """librdkafka's mock cluster; it lives as long as the client that made it."""
+class Broker:
+    """A broker to produce to and to read back from."""
 
-    def __init__(self) -> None:
-        self._owner: Any = Producer({"bootstrap.servers": "x", "test.mock.num.brokers": 1, "log_level": 0})
-        brokers = self._owner.list_topics(timeout=10).brokers.values()
-        self.bootstrap_servers = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
-
-    def stop(self) -> None:
-        """Close it: its port refuses connections from then on."""
-        if self._owner is not None:
-            self._owner.close()
-            self._owner = None
+    def __init__(self, bootstrap_servers: str) -> None:
+        self.bootstrap_servers = bootstrap_servers
 
     def settings(self, prefix: str = "") -> Settings:
         """Settings of a program that runs on it."""
@@ -58,6 +50,26 @@ class Embedded:
                 open_partitions.discard(message.partition())
         consumer.close()
         return found
+
+
+class Embedded(Broker):
+    """librdkafka's mock cluster; it lives as long as the client that made it."""
+
+    def __init__(self) -> None:
+        self._owner: Any = Producer({"bootstrap.servers": "x", "test.mock.num.brokers": 1, "log_level": 0})
+        brokers = self._owner.list_topics(timeout=10).brokers.values()
+        super().__init__(",".join(f"{broker.host}:{broker.port}" for broker in brokers))
+
+    def stop(self) -> None:
+        """Close it: its port refuses connections from then on."""
+        if self._owner is not None:
+            self._owner.close()
+            self._owner = None
+
+
+@pytest.fixture
+def real_broker(bootstrap_servers: str) -> Broker:
+    return Broker(bootstrap_servers)
 
 
 @pytest.fixture(scope="session")

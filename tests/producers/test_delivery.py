@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -13,13 +14,14 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from penstock.avro import INDEX, Decoder
 from penstock.contracts import load_contracts
-from penstock.errors import ExitCode, GaveUpWaiting, UsageError
+from penstock.errors import ExitCode, GaveUpWaiting, PenstockError, UsageError
 from penstock.health import Health
 from penstock.schema_ids import LockedIds
 from penstock.topics import BY_NAME
@@ -62,8 +64,6 @@ def judged(embedded: Any, judge: Any, topic: str, prefix: str) -> tuple[Counter[
 
 
 def truth_of(path: Path) -> dict[str, Any]:
-    import json
-
     truth: dict[str, Any] = json.loads(path.read_text())
     return truth
 
@@ -89,6 +89,34 @@ def test_what_is_acknowledged_is_in_the_log_with_the_fates_that_the_truth_says(
             assert told["sums"]["applied"][name] == value
     events = sum(t["fates"]["applied"] + t["fates"]["late"] for t in truth["topics"].values())
     assert events == (plan.count or 3_000)
+
+
+def test_a_real_broker_gets_the_same_fates_with_its_own_append_times(
+    real_broker: Any, new_judge: Callable[[], Any], tmp_path: Path
+) -> None:
+    from confluent_kafka.admin import NewTopic
+
+    from penstock.kafka import admin
+
+    prefix, path, topic = f"{uuid4()}-", tmp_path / "truth.json", BY_NAME["orders"]
+    settings = real_broker.settings(prefix)
+    made = NewTopic(topic.full_name(settings), topic.partitions, 1, config=topic.config())
+    client = admin(settings)
+    for future in client.create_topics([made]).values():
+        future.result(30)
+    plan = Plan(("orders",), 5, count=5_000, faults=Faults(5_000, 0.02, 0.02, 0.02))
+    session = Session("produce orders", topics_of(plan.topics), close=True, truth_file=path)
+    assert start(plan, session, settings) == ExitCode.OK
+    told = truth_of(path)["topics"]["orders"]
+    fates, sums = judged(real_broker, new_judge(), "orders", prefix)
+    assert fates == +Counter(told["fates"])
+    assert sums["revenue_e4"] == told["sums"]["applied"]["revenue_e4"]
+
+
+def test_a_topic_that_does_not_exist_is_told_with_the_command_that_makes_it(real_broker: Any) -> None:
+    delivery = Delivery(real_broker.settings(f"{uuid4()}-"), Health(), threading.Event(), CollectorRegistry())
+    with pytest.raises(PenstockError, match="penstock topics create"):
+        delivery.open(topics_of(("orders",)))
 
 
 def test_a_replay_of_history_is_in_the_log_in_event_time_order_and_a_second_one_changes_nothing(
@@ -119,16 +147,16 @@ def test_a_live_replay_happens_now_and_none_of_it_is_late(
     assert wall_clock() - began >= (gathered.events[-1].occurred_at - gathered.events[0].occurred_at) / 60_000
 
 
-def test_a_replay_with_a_wrong_row_sends_the_others_and_ends_in_1(
-    embedded: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "bad.csv"
+def test_a_replay_with_a_wrong_row_sends_the_others_and_ends_in_1(embedded: Any, tmp_path: Path) -> None:
+    file, path = tmp_path / "bad.csv", tmp_path / "truth.json"
     lines = SAMPLES[0].read_text().splitlines()
     file.write_text("\n".join([*lines[:5], "536365,only,three", *lines[5:]]))
-    gathered = gather(open_all([file]))
-    session = Session("replay", topics_of(("orders",)), close=True, facts=replayed.facts(gathered))
-    assert replayed.start(gathered, session, embedded.settings(f"{tmp_path.name}-"), None) == ExitCode.FAILED
-    assert "bad.csv:6: 3 columns in place of 8" in capsys.readouterr().out
+    run = penstock(embedded, f"{tmp_path.name}-", "replay", "online-retail", str(file), "--truth", str(path))
+    output, errors = run.communicate(timeout=60)
+    assert run.returncode == ExitCode.FAILED, errors
+    assert "bad.csv:6: 3 columns in place of 8" in output
+    assert truth_of(path)["malformed_rows"] == 1
+    assert truth_of(path)["topics"]["orders"]["fates"]["applied"] == len(gather(open_all(SAMPLES[:1])).events)
 
 
 def records(tally: Tally, count: int) -> list[Outgoing]:
@@ -171,7 +199,7 @@ def test_memory_is_bounded_while_the_broker_is_away_and_a_stop_is_heard(new_embe
     assert tally.acknowledged == 10
 
 
-def test_a_one_shot_run_gives_up_after_its_timeout_when_nothing_is_acknowledged(new_embedded: Callable[[], Any]) -> None:
+def test_a_one_shot_run_gives_up_when_nothing_is_acknowledged_in_time(new_embedded: Callable[[], Any]) -> None:
     broker = new_embedded()
     delivery = Delivery(
         broker.settings(), Health(), threading.Event(), CollectorRegistry(), Limits(timeout_s=0.5, queue_events=100)
@@ -184,8 +212,6 @@ def test_a_one_shot_run_gives_up_after_its_timeout_when_nothing_is_acknowledged(
 
 
 def test_a_record_that_the_broker_never_takes_ends_the_run_with_its_reason(embedded: Any) -> None:
-    from penstock.errors import PenstockError
-
     delivery = Delivery(embedded.settings("big-"), Health(), threading.Event(), CollectorRegistry())
     tally = delivery.open(topics_of(("orders",)))["orders"].tally("applied", "OrderPlaced")
     with pytest.raises(PenstockError, match="big-orders refuses"):
@@ -217,13 +243,8 @@ def test_every_record_of_a_source_topic_has_an_encoder() -> None:
 
 
 def penstock(embedded: Any, prefix: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    code = (
-        "from penstock import cli\n"
-        "cli.COMMAND_MODULES = ('produce', 'replay')\n"
-        "cli.main()\n"
-    )  # fmt: skip
     return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-c", "from penstock.cli import main; main()", *arguments],
         cwd=REPO,
         env={
             "PATH": "/usr/bin:/bin",

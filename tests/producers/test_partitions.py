@@ -34,9 +34,11 @@ def test_a_key_goes_where_librdkafka_would_send_it(embedded: Any) -> None:
     chosen: dict[str, int] = {}
     producer = Producer(producer_config(embedded.settings()))
     partitions = len(producer.list_topics("keys", timeout=10).topics["keys"].partitions)
+
+    def delivered(_error: object, message: Any) -> None:
+        chosen[message.key().decode()] = message.partition()
+
     for key in keys:
-        producer.produce(
-            "keys", b"", key, on_delivery=lambda _error, message: chosen.update({message.key().decode(): message.partition()})
-        )
+        producer.produce("keys", b"", key, on_delivery=delivered)
     assert producer.flush(30) == 0
     assert chosen == {key: partition_of(key, partitions) for key in keys}

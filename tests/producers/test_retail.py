@@ -150,7 +150,7 @@ def test_another_kind_of_file_is_refused_and_so_are_a_missing_one_and_a_name_giv
         gather([("x.csv", ["timestamp,value\n", "1,2\n"])])
     with pytest.raises(UsageError, match="no column InvoiceNo"):
         gather([("empty.csv", [])])
-    with pytest.raises(UsageError, match="nosuch.csv: can't be read"):
+    with pytest.raises(UsageError, match=r"nosuch\.csv: can't be read"):
         open_all([tmp_path / "nosuch.csv"])
     with pytest.raises(UsageError, match="given twice"):
         open_all([SAMPLES[0], SAMPLES[0]])

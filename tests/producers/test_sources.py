@@ -10,7 +10,9 @@ def event(at: int, key: str = "k") -> Event:
 
 
 @given(
-    st.floats(0.1, 100_000), st.integers(0, 300), st.lists(st.tuples(st.integers(0, 500), st.integers(1, 50)), max_size=30)
+    st.floats(0.1, 100_000),
+    st.integers(0, 300),
+    st.lists(st.tuples(st.integers(0, 500), st.integers(1, 50)), max_size=30),
 )
 def test_a_schedule_gives_each_of_its_times_once_whatever_the_steps(
     rate: float, count: int, steps: list[tuple[int, int]]
