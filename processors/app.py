@@ -4,6 +4,7 @@
 """
 
 import gc
+from collections.abc import Sequence
 from typing import Any
 
 import faust
@@ -14,6 +15,7 @@ from penstock.avro import Decoder
 from penstock.contracts import load_contracts
 from penstock.health import Health
 from penstock.kafka import topic_ids
+from penstock.metrics import METRICS, Metric
 from penstock.schema_ids import schema_ids
 from penstock.settings import Settings, load_settings
 from penstock.topics import SOURCES, TOPICS, group_id
@@ -40,7 +42,9 @@ class App(faust.App):
     BootStrategy = WithoutWeb
 
 
-def make_app(settings: Settings, health: Health, registry: CollectorRegistry) -> faust.App:
+def make_app(
+    settings: Settings, health: Health, registry: CollectorRegistry, metrics: Sequence[Metric] = METRICS
+) -> faust.App:
     """Return the app, ready to start. Waits for the broker and the registry for as long as they are away."""
     app = App(
         id=group_id(settings, "processors"),
@@ -54,14 +58,14 @@ def make_app(settings: Settings, health: Health, registry: CollectorRegistry) ->
         web_bind="127.0.0.1",
         loghandlers=[],
     )
-    transport = _make_transport(app, settings, health, registry)
+    transport = _make_transport(app, settings, health, registry, metrics)
     app.transport = app.producer_transport = transport
     _add_agent(app, settings, transport.worker)
     return app
 
 
 def _make_transport(
-    app: faust.App, settings: Settings, health: Health, registry: CollectorRegistry
+    app: faust.App, settings: Settings, health: Health, registry: CollectorRegistry, metrics: Sequence[Metric]
 ) -> Transport:
     current = wait_for("kafka", lambda: topic_ids(settings, TOPICS), health=health)
     contracts = load_contracts()
@@ -69,7 +73,7 @@ def _make_transport(
     outbox = wait_for("registry", lambda: Outbox(settings, contracts, ids), health=health)
     decoders = {topic.name: Decoder(topic, contracts, ids, settings.max_record_bytes) for topic in SOURCES}
     sender = Sender(settings)
-    worker = Worker(settings, decoders, outbox, sender, health, Gauges(registry))
+    worker = Worker(settings, decoders, outbox, sender, health, Gauges(registry), metrics)
     return Transport(app, settings, {topic.name: current[topic.name] for topic in SOURCES}, sender, worker)
 
 

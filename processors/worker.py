@@ -14,7 +14,7 @@ from penstock.failpoints import failpoint
 from penstock.frontier import Frontier
 from penstock.health import Health
 from penstock.log import get_logger
-from penstock.metrics import metrics_of
+from penstock.metrics import METRICS, Metric
 from penstock.settings import Settings
 from penstock.topics import SOURCES
 from penstock.waiting import wait_for
@@ -38,6 +38,7 @@ class Worker:
         sender: Sender,
         health: Health,
         gauges: Gauges,
+        metrics: Sequence[Metric] = METRICS,
     ) -> None:
         self.health = health
         self._settings = settings
@@ -46,6 +47,7 @@ class Worker:
         self._outbox = outbox
         self._sender = sender
         self._gauges = gauges
+        self._metrics = metrics
         self._generation = 0
         self._folds: dict[Partition, PartitionFold] = {}
         self._reached: dict[Partition, int] = {}
@@ -63,9 +65,8 @@ class Worker:
         self._generation = generation
         for tp, found in restored.items():
             name = self._names[tp[0]]
-            self._folds[tp] = PartitionFold(
-                metrics_of(name), found.frontier, skip_torn_panes=found.skip_torn_panes
-            )
+            metrics = [metric for metric in self._metrics if metric.topic == name]
+            self._folds[tp] = PartitionFold(metrics, found.frontier, skip_torn_panes=found.skip_torn_panes)
             self._reached[tp] = found.read_from
             self._origins[tp] = Origin(name, found.frontier.topic_id, tp[1])
             self._gauges.assigned(name, tp[1], found.frontier, found.read_from)
