@@ -73,7 +73,7 @@ def test_the_registry_itself_refuses_what_we_refuse(client: Registry) -> None:
     incompatible = changed(type="string")
     with pytest.raises(PenstockError, match="has no default"):
         register_contracts(client, {"OrderPlaced": incompatible})
-    with pytest.raises(PenstockError, match="says: .*[Ii]ncompatible"):
+    with pytest.raises(PenstockError, match=r"says: .*[Ii]ncompatible"):
         client.register(incompatible.subject("orders"), incompatible.schema)
 
 
