@@ -82,7 +82,11 @@ def keyed(metric: Metric, rows: pl.DataFrame, next_offset: int) -> list[tuple[Ke
     """Return rows by their key, in the model's form."""
     names = [name for name in rows.columns if name != PANE and name not in metric.group]
     return [
-        ((metric.name, row[PANE], *(row[name] for name in metric.group)), next_offset, {name: row[name] for name in names})
+        (
+            (metric.name, row[PANE], *(row[name] for name in metric.group)),
+            next_offset,
+            {name: row[name] for name in names},
+        )
         for row in rows.iter_rows(named=True)
     ]
 

@@ -49,12 +49,15 @@ def order(record: str, number: int, occurred_at: int, amount: int) -> dict[str, 
         for i in range(number % 3)
     ]
     money = {"country": COUNTRIES[amount % 3], "currency": "GBP", "amount_e4": amount, "items": items}
-    return event | {
-        "OrderPlaced": money | {"customer_id": None},
-        "OrderCancelled": money | {"reason": "RETURNED"},
-        "OrderPaid": {"method": "CARD"},
-        "OrderShipped": {"carrier": "post"},
-    }[record]
+    return (
+        event
+        | {
+            "OrderPlaced": money | {"customer_id": None},
+            "OrderCancelled": money | {"reason": "RETURNED"},
+            "OrderPaid": {"method": "CARD"},
+            "OrderShipped": {"carrier": "post"},
+        }[record]
+    )
 
 
 def reading(record: str, number: int, occurred_at: int, amount: int) -> dict[str, Any]:
@@ -65,7 +68,8 @@ def reading(record: str, number: int, occurred_at: int, amount: int) -> dict[str
     value = (amount % 9 - 4) / 2
     return event | {
         "ReadingTaken": {
-            "sensor": ("TEMPERATURE", "CPU")[amount % 2], "unit": "C", "value": value, "value_e6": round(value * 1_000_000)
+            "sensor": ("TEMPERATURE", "CPU")[amount % 2], "unit": "C",
+            "value": value, "value_e6": round(value * 1_000_000),
         },
         "DeviceConnected": {"firmware": "1"},
         "BatteryLow": {"charge_percent": 5},
@@ -102,7 +106,9 @@ def logs(draw: st.DrawFn, topic: str, max_size: int = 60) -> list[Entry]:
 
 @st.composite
 def _entry(draw: st.DrawFn, topic: str, offset: int, before: Sequence[Entry]) -> Entry:
-    kind = draw(st.sampled_from(("event",) * 10 + ("copy",) * 4 + ("heartbeat", "undecodable", "ahead", "nearly-ahead")))
+    kind = draw(
+        st.sampled_from(("event",) * 10 + ("copy",) * 4 + ("heartbeat", "undecodable", "ahead", "nearly-ahead"))
+    )
     if kind == "copy" and before:
         original = draw(st.sampled_from(before))
         return Entry(offset, original.appended_ms, original.record, original.event, original.value)

@@ -49,7 +49,9 @@ events = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(rows=events, seed=st.integers(0, 9))
-def test_partial_aggregates_merge_in_any_order_and_grouping_to_the_same_bits(rows: list[tuple[int, ...]], seed: int) -> None:
+def test_partial_aggregates_merge_in_any_order_and_grouping_to_the_same_bits(
+    rows: list[tuple[int, ...]], seed: int
+) -> None:
     whole = one(*rows)  # type: ignore[arg-type]
     chance = random.Random(seed)
     parts = [one(row) for row in rows]  # type: ignore[arg-type]

@@ -78,7 +78,8 @@ garbage = st.one_of(
         max_leaves=8,
     ).map(json.dumps),
     st.tuples(
-        st.sampled_from(list(json.loads(FRONTIER.encode()))), st.none() | st.text() | st.floats() | st.lists(st.integers())
+        st.sampled_from(list(json.loads(FRONTIER.encode()))),
+        st.none() | st.text() | st.floats() | st.lists(st.integers()),
     ).map(lambda change: json.dumps(json.loads(FRONTIER.encode()) | {change[0]: change[1]})),
     st.integers(0, len(FRONTIER.encode()) - 1).map(lambda length: FRONTIER.encode()[:length]),
 )
