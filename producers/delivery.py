@@ -26,8 +26,8 @@ QUEUE_KBYTES = 64_000
 AWAY_AFTER_S = 5.0
 """Without an acknowledgement for so long, while events wait for one, the broker counts as away."""
 
-STOP_GRACE_S = 10.0
-"""How long a run that was asked to stop waits for what it has sent."""
+STOP_GRACE_S = 5.0
+"""How long a run that was asked to stop waits for what it has sent: less than a container is given to stop."""
 
 PART = "kafka"
 

@@ -65,7 +65,11 @@ class TopicTruth:
         return sum(tally.acknowledged for tally in self.tallies.values())
 
     def as_json(self) -> dict[str, Any]:
-        """Return the truth for a file. Counts are of acknowledged records; ``sent`` says how many were handed over."""
+        """Return the truth for a file.
+
+        ``fates``, ``records`` and ``poison`` count acknowledged records. ``sent`` and ``sums`` are of all that was made
+        to be sent: the same, once the run is complete.
+        """
         fates: Counter[str] = Counter(dict.fromkeys(("applied", "duplicate", "late", "dead", "control"), 0))
         records: Counter[str] = Counter()
         poison: Counter[str] = Counter()
