@@ -124,8 +124,7 @@ class Settings(BaseSettings):
 def variable(field: str) -> str:
     """Return the environment variable that sets ``field``."""
     alias = Settings.model_fields[field].validation_alias
-    assert isinstance(alias, AliasChoices)
-    return str(alias.choices[0])
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else field
 
 
 def mask_url(url: str) -> str:

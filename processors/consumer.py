@@ -4,6 +4,7 @@ Used from one thread only. A rebalance is noticed inside :meth:`LogConsumer.fetc
 Faust, and calls :meth:`LogConsumer.take_assignment`, the only place where positions are set.
 """
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -19,6 +20,7 @@ from penstock.settings import Settings
 from penstock.topics import SOURCES, group_id
 from penstock.waiting import wait_for
 from processors.restore import Found, Restored, restore
+from processors.stall import StallWatch
 
 Partition = tuple[str, int]
 FetchedMessage = Any
@@ -64,7 +66,9 @@ class LogConsumer:
         self.generation = 0
         self._next: list[Partition] = []
         self._handed_out: dict[Partition, int] = {}
+        self._ends_reached: dict[Partition, int] = {}
         self._log_ends: dict[Partition, int] = {}
+        self._stall = StallWatch(time.monotonic)
         self.rebalanced = False
         self.owned: tuple[Partition, ...] = ()
         self.restored: dict[Partition, Restored] = {}
@@ -90,7 +94,10 @@ class LogConsumer:
         Raises :class:`ProtectiveStop` when input is lost.
         """
         first = self._consumer.poll(idle_s)
-        if self.rebalanced or first is None:
+        if self.rebalanced:
+            return []
+        if first is None:
+            self._stall.look(self._not_fetched)
             return []
         more = self._settings.fetch_batch_records - 1
         messages = [first, *(self._consumer.consume(more, 0) if more else ())]
@@ -109,12 +116,16 @@ class LogConsumer:
             else:
                 batches[tp] = Batch(*tp, self.generation, records, self._handed_out[tp], self._end_of(tp))
             self._handed_out[tp] = records[-1].offset() + 1
+            self._stall.moved()
         return list(batches.values())
 
     def _is_record(self, message: FetchedMessage) -> bool:
         error = message.error()
         if error is None:
             return True
+        if error.code() == KafkaError._PARTITION_EOF:
+            self._ends_reached[message.topic(), message.partition()] = message.offset()
+            return False
         if error.code() in _LOST:
             raise ProtectiveStop(f"{message.topic()}[{message.partition()}]: {_LOST[error.code()]}: {error.str()}")
         if error.code() in _GONE:
@@ -135,6 +146,20 @@ class LogConsumer:
                 f"a source topic was recreated: ids were {self._ids}, are {current}; start a new PENSTOCK_PIPELINE_VERSION"
             )
 
+    def _not_fetched(self) -> set[Partition]:
+        """Return the partitions whose log has more than what came; ask the broker."""
+        behind = set()
+        try:
+            for tp in self.owned:
+                _, end = watermark_offsets(self._consumer, *tp)
+                if end > max(self._handed_out[tp], self._ends_reached.get(tp, 0)):
+                    behind.add(tp)
+        except Unavailable as error:
+            self._health.away("kafka", str(error))
+            return set()
+        self._health.here("kafka")
+        return behind
+
     def _end_of(self, tp: Partition) -> int:
         _, end = self._consumer.get_watermark_offsets(TopicPartition(*tp), cached=True)
         self._log_ends[tp] = max(int(end), 0)
@@ -154,6 +179,8 @@ class LogConsumer:
         partitions = tuple(self._next)
         self.restored = wait_for("kafka", lambda: self._restore(partitions), health=self._health) if partitions else {}
         self.owned = partitions
+        self._ends_reached = {}
+        self._stall.moved()
         self._handed_out = {tp: found.read_from for tp, found in self.restored.items()}
         self._consumer.assign([TopicPartition(*tp, r.read_from) for tp, r in self.restored.items()])
         return self.generation
@@ -197,6 +224,7 @@ def _consumer_config(settings: Settings) -> dict[str, Any]:
         settings,
         group_id=group_id(settings, "processors"),
         enable_auto_commit=False,
+        enable_partition_eof=True,
         auto_offset_reset="error",
         partition_assignment_strategy="roundrobin",
         session_timeout_ms=settings.session_timeout_ms,
