@@ -126,6 +126,8 @@ class LogReader:
             fetch_queue_backoff_ms=10,
             queued_min_messages=CHUNK_RECORDS,
             fetch_message_max_bytes=2 << 20,
+            # A fetch that waits at the end of one partition holds up the questions about the next.
+            fetch_wait_max_ms=10,
             # librdkafka wants a group's name even of a reader that uses none.
             group_id=group_id(settings, "referee"),
         )

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -14,6 +15,9 @@ from referee.compare import Differences
 
 SHOWN = 50
 """Differences that are printed one by one for people."""
+
+
+_SHORT = {"duplicate": "dupl."}
 
 
 @dataclass(frozen=True)
@@ -71,26 +75,25 @@ def print_verdict(verdict: Verdict, console: Console) -> None:
 
 
 def _books(books: list[Book]) -> Table:
-    names = [entry.name for entry in fields(Fates)]
-    table = Table(title="The books", title_justify="left")
-    table.add_column("partition")
-    for name in ("start", "position", *names, "imbalance", "by the log", "still to come"):
-        table.add_column(name, justify="right")
+    title = "The books: offsets [from, to) by fate; what is missing from the sum; what the log says"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("partition", no_wrap=True)
+    for name in ("from", "to", *(_SHORT.get(entry.name, entry.name) for entry in fields(Fates)), "missing"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("log", no_wrap=True)
+    table.add_column("lag", justify="right", no_wrap=True)
     for book in books:
         fates = asdict(book.frontier.fates)
         numbers = (book.frontier.start, book.frontier.position, *fates.values(), book.frontier.imbalance)
-        table.add_row(
-            escape(f"{book.topic}/{book.partition}"),
-            *(f"{number:,}" for number in numbers),
-            _agreement(book),
-            f"{max(0, book.log_end - book.frontier.position):,}",
-        )
+        lag = max(0, book.log_end - book.frontier.position)
+        name = escape(f"{book.topic}/{book.partition}")
+        table.add_row(name, *(f"{number:,}" for number in numbers), _agreement(book), f"{lag:,}")
     return table
 
 
 def _agreement(book: Book) -> str:
     if book.recounted is None:
-        return "not all held"
+        return "in part"
     return "equal" if book.recounted == book.frontier.fates else "differs"
 
 

@@ -13,7 +13,7 @@ from referee.log import Chunk, LogBuilder, PartitionLog
 from tests.processors.logs import decoder
 from tests.processors.model import DISORDER_MS, NEVER, Entry, Told
 
-patient = settings(deadline=None, max_examples=60)
+patient = settings(deadline=None, max_examples=40)
 """Hypothesis' settings: no deadline, the machine may be busy."""
 
 
