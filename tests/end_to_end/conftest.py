@@ -1,0 +1,39 @@
+"""The real parts of the end-to-end tests: one of each for the session, the contracts registered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import pytest
+
+from testbed.kafka import ExternalKafka, KafkaBroker
+from testbed.postgres import Postgres
+from testbed.registry import SchemaRegistry
+from tests.end_to_end.pipeline import Parts, Pipeline
+
+DatabaseKind = Literal["sqlite", "postgres"]
+
+
+@pytest.fixture(scope="session")
+def parts(
+    kafka: KafkaBroker | ExternalKafka, registry: SchemaRegistry, tmp_path_factory: pytest.TempPathFactory
+) -> Parts:
+    """Kafka and a registry that has all contracts; shared, so every Pipeline has a prefix of its own."""
+    found = Parts(kafka.bootstrap_servers, registry.url)
+    with Pipeline(found, tmp_path_factory.mktemp("contracts")) as pipeline:
+        pipeline.run("schemas", "register")
+    return found
+
+
+@pytest.fixture
+def new_database(request: pytest.FixtureRequest) -> Callable[[DatabaseKind, str], str]:
+    """Makes an empty database and returns its URL; for SQLite nothing: each Pipeline has a file of its own."""
+
+    def make(kind: DatabaseKind, name: str) -> str:
+        if kind == "sqlite":
+            return ""
+        postgres: Postgres = request.getfixturevalue("postgres")
+        return postgres.create_database(name)
+
+    return make
