@@ -21,7 +21,8 @@ import fastavro
 import polars as pl
 
 from penstock.avro_block import INDEX, read_block
-from penstock.avro_columns import Reading, encoder_schema, prepare_encoding, reading_of
+from penstock.avro_columns import Reading, reading_of
+from penstock.avro_encoding import encoder_schema, prepare_encoding
 from penstock.contracts import Contract, contracts_of
 from penstock.schema_ids import SchemaIds
 from penstock.topics import Topic

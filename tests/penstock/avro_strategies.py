@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from penstock.avro_columns import END_OF_TIME_MS
+from penstock.avro_checks import END_OF_TIME_MS
 from penstock.contracts import Schema
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)

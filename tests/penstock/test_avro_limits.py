@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from penstock.avro import Decoder, Rejection
-from penstock.avro_columns import END_OF_TIME_MS, MAX_TEXT_BYTES
+from penstock.avro_checks import END_OF_TIME_MS, MAX_TEXT_BYTES
 from tests.penstock import avro_reference as reference
 
 
