@@ -227,6 +227,7 @@ class Materialization:
         try:
             return work()
         except Unavailable as error:
+            self._health.away(part, str(error))
             get_logger(STAGE).warning(f"{part} is away: held", why=str(error))
         assigned = self._reader.assigned
 

@@ -145,7 +145,9 @@ def result(record: str, pane: int, partition: int, next_offset: int, final: bool
     return record, {**front, "next_offset": next_offset, "final": final, **fields}
 
 
-def order_metrics(pane: int, partition: int, next_offset: int, final: bool, country: str, orders: int) -> Event:
+def order_metrics(  # noqa: PLR0917  # a row, field by field
+    pane: int, partition: int, next_offset: int, final: bool, country: str = "GB", orders: int = 1
+) -> Event:
     numbers = {"orders": orders, "revenue_e4": orders * 2_5000, "largest_order_e4": orders * 1_0000 or None}
     rest = {"units": 3 * orders, "cancellations": 1, "cancelled_e4": 7_0000}
     return result("OrderMetrics", pane, partition, next_offset, final, country=country, **numbers, **rest)

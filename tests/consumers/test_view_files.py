@@ -56,7 +56,7 @@ def test_a_view_file_is_read_as_it_is_written() -> None:
     ],
 )
 def test_a_slip_in_a_view_file_is_named(old: str, new: str, named: str) -> None:
-    with pytest.raises(PenstockError, match="trips.sql") as caught:
+    with pytest.raises(PenstockError, match=r"trips\.sql") as caught:
         parse_view(TOY.replace(old, new), "trips.sql")
     assert named in str(caught.value)
 

@@ -1,0 +1,56 @@
+"""Business figures: read from the views when Prometheus scrapes."""
+
+from collections.abc import Callable
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from consumers import figures
+from consumers.figures import Figures
+from consumers.stores import Store
+from consumers.tables import prepare
+from tests.consumers import builders
+from tests.consumers.builders import NOON, Instance, views
+
+Connect = Callable[[], Store]
+
+
+@pytest.fixture
+def registry(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> CollectorRegistry:
+    monkeypatch.setattr(figures, "REST_FACTOR", 0)
+    registry = CollectorRegistry()
+    registry.register(Figures(connect(), views().values(), 1))
+    return registry
+
+
+def test_the_figures_are_those_of_the_views(connect: Connect, registry: CollectorRegistry) -> None:
+    store = connect()
+    prepare(store, views().values(), 1)
+    instance = Instance(store)
+    instance.settle("orders", "orders", [builders.placed("o1", NOON), builders.placed("o2", NOON)])
+    instance.settle("orders", "orders", [builders.cancelled("o2", NOON)])
+    rows = [builders.order_metrics(NOON, partition, 9, True, "GB", 2) for partition in (0, 1)]
+    instance.settle("order_metrics", "order-metrics-final", rows)
+    instance.settle("telemetry_metrics", "telemetry-metrics", [builders.telemetry_metrics(NOON, 0, 9, [1, 2, 3], NOON)])
+    instance.settle("dead_letters", "dead-letters", [builders.letter("DeadLetter", 1, reason="malformed", detail="")])
+    value = registry.get_sample_value
+    assert value("penstock_business_orders", {"status": "placed"}) == 1
+    assert value("penstock_business_orders", {"status": "cancelled"}) == 1
+    assert value("penstock_business_orders_placed", {"country": "GB"}) == 4
+    assert value("penstock_business_revenue", {"country": "GB"}) == 10.0
+    assert value("penstock_business_readings", {"sensor": "CPU"}) == 3
+    assert value("penstock_business_units") == 0
+    assert value("penstock_business_dead_letters", {"topic": "orders", "reason": "malformed"}) == 1
+    instance.settle("orders", "orders", [builders.paid("o1", NOON)])
+    assert value("penstock_business_orders", {"status": "placed"}) is None
+    assert value("penstock_business_orders", {"status": "paid"}) == 1
+
+
+def test_a_database_that_has_no_tables_yet_costs_the_figures_and_not_the_scrape(registry: CollectorRegistry) -> None:
+    assert b"penstock_business_units " not in generate_latest(registry)
+
+
+def test_the_figures_have_names_of_their_own() -> None:
+    names = [figure.name for view in views().values() for figure in view.figures]
+    assert len(names) == len(set(names))
+    assert all(name.startswith("penstock_business_") for name in names)
