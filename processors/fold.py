@@ -14,7 +14,7 @@ from penstock.frontier import Fates, Frontier
 from penstock.metrics import Metric
 from penstock.pipeline import ALLOWED_DISORDER_MS, MAX_AHEAD_MS, NO_TIME, PANE_MS, watermark
 from processors.aggregate import OpenGroups, partial, with_panes
-from processors.fates import HEARTBEAT, PANE, Judged, SeenIds, judge
+from processors.fates import HEARTBEAT, PANE, SeenIds, judge
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,12 @@ class PartitionFold:
     def refold(self, records: Records) -> None:
         """Fold again what lies below ``P``: only what falls in panes that end after ``C``; count and send nothing.
 
-        Such a pane was open at ``P``, so none of its events was late, and their first copies lie at ``R`` or behind it.
+        Such a pane was open at ``P``, so none of its events was late (nor looks so from the middle of the log, where ``M`` is
+        not larger), and their first copies lie at ``R`` or behind it.
         """
         judged = judge(records.decoded, pl.Series(records.appended_ms, dtype=pl.Int64), NO_TIME)
-        events = pl.concat([judged.candidates, _as_candidates(judged)])
         still_open = pl.col(PANE) + PANE_MS > watermark(self._restored.newest_ms)
-        self._apply(records, events.filter(still_open).sort(INDEX))
+        self._apply(records, judged.candidates.filter(still_open))
         self.complete = records.offsets[-1] + 1 == self.refold_until
 
     def step(self, records: Records) -> Step:
@@ -138,12 +138,6 @@ class PartitionFold:
             self._seen.forget(pane)
         taken = ((groups.metric, groups.take_final(watermark(self.newest_ms))) for groups in self._groups)
         return [(metric, rows) for metric, rows in taken if rows is not None]
-
-
-def _as_candidates(judged: Judged) -> pl.DataFrame:
-    """Return what was judged late within a refolded stretch as candidates: it begins in the middle, without ``M``."""
-    pane = pl.col("occurred_at") // PANE_MS * PANE_MS
-    return judged.late.select(INDEX, "event_id", pane.alias(PANE))
 
 
 def _behind_torn_panes(first_appended_ms: int) -> int:
