@@ -1,0 +1,114 @@
+"""``python -m bench``: measure the stages on real parts, side by side in one run."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import process_jobs, produce_job, stock_job, view_jobs
+from bench.answers import WrongAnswerError
+from bench.bed import Bed, fill, new_prefix, real_bed
+from bench.events import lives, load_of
+from bench.report import LATEST, Figure, median, ratios, show, write
+from penstock.errors import PenstockError
+from penstock.schema_ids import schema_ids
+from testbed.processes import PartError
+
+STAGES = ("produce", "process", "stock", "materialize")
+JOBS = ("orders", "telemetry")
+KEYS = 100_000
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure; print and write the figures. Returns 1 when an answer was wrong or a goal was missed."""
+    options = _parser().parse_args(arguments)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    chosen = options.only or STAGES
+    sizes = _sizes(options)
+    figures: list[Figure] = []
+    try:
+        with real_bed(postgres="materialize" in chosen) as bed:
+            for figure in _measure(bed, chosen, sizes):
+                console.print(f"{figure.stage}, {figure.variant}: {figure.per_cpu_second:,.0f} per CPU second")
+                figures.append(figure)
+    except (WrongAnswerError, PartError, PenstockError, TimeoutError) as error:
+        sys.stderr.write(f"bench: {error}\n")
+        return 1
+    compared = ratios(figures)
+    show(console, figures, compared)
+    write(options.output, figures, compared, sizes)
+    console.print(f"written to {options.output.name}")
+    return 0 if all(ratio.reached for ratio in compared) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer events, no repetition: to see that it works")
+    parser.add_argument("--only", nargs="+", choices=STAGES, help="measure these stages alone")
+    parser.add_argument("--events", type=int, help="events of each process job (default 1,000,000)")
+    parser.add_argument("--repeat", type=int, help="runs of each process job; the median counts (default 3)")
+    parser.add_argument("--output", type=Path, default=LATEST, help="where the JSON goes")
+    return parser
+
+
+def _sizes(options: argparse.Namespace) -> dict[str, int]:
+    events = options.events or (100_000 if options.quick else 1_000_000)
+    return {
+        "events": events,
+        "repeat": options.repeat or (1 if options.quick else 3),
+        "produced": min(events, 200_000),
+        "stock": min(events, 10_000 if options.quick else stock_job.EVENTS),
+        "view_events": min(events, 500_000),
+        "view_keys": min(events, KEYS),
+    }
+
+
+def _measure(bed: Bed, chosen: Sequence[str], sizes: dict[str, int]) -> Iterator[Figure]:
+    if "produce" in chosen:
+        for job in JOBS:
+            yield produce_job.measure(bed, job, sizes["produced"])
+    if "stock" in chosen:
+        yield _stock(bed, sizes["stock"])
+    if "process" in chosen:
+        for job in JOBS:
+            yield from _process(bed, job, sizes)
+    if "materialize" in chosen:
+        yield from _materialize(bed, sizes)
+
+
+def _stock(bed: Bed, events: int) -> Figure:
+    prefix = new_prefix("ids")
+    bed.create_topics(prefix)
+    return stock_job.measure(bed, load_of("orders", events, schema_ids(bed.settings(prefix))))
+
+
+def _process(bed: Bed, job: str, sizes: dict[str, int]) -> Iterator[Figure]:
+    """Every repetition is a pipeline version of its own over the same log."""
+    prefix = new_prefix(job)
+    bed.create_topics(prefix)
+    settings = bed.settings(prefix)
+    load = load_of(job, sizes["events"], schema_ids(settings))
+    fill(settings, load)
+    version = 0
+    for _, variant in [key for key in process_jobs.VARIANTS if key[0] == job]:
+        found = []
+        for _ in range(sizes["repeat"]):
+            version += 1
+            found.append(process_jobs.measure(bed, prefix, version, load, variant))
+        yield median(found)
+
+
+def _materialize(bed: Bed, sizes: dict[str, int]) -> Iterator[Figure]:
+    prefix = new_prefix("views")
+    bed.create_topics(prefix)
+    settings = bed.settings(prefix)
+    load = lives(sizes["view_events"], sizes["view_keys"], schema_ids(settings))
+    fill(settings, load)
+    for database in ("SQLite", "Postgres"):
+        yield from view_jobs.measure(bed, prefix, load, database)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

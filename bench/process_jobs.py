@@ -1,0 +1,72 @@
+"""Measuring the processors: one worker catches up on a backlog with a committed group of its own.
+
+The clock and the CPU are read from the moment when the worker has its partitions (fetching begins then) until the
+broker has appended the last final result. Start-up, imports and shutdown are left out.
+"""
+
+import os
+import shlex
+import sys
+import time
+
+from bench.answers import check, check_books, final_results, frontiers, processors_reader
+from bench.bed import PENSTOCK, Bed
+from bench.events import Load
+from bench.report import Figure
+from penstock.topics import BY_NAME, PARTITIONS
+
+VARIANTS: dict[tuple[str, str], tuple[tuple[str, ...], set[str]]] = {
+    ("orders", "all metrics"): ((), {"order_metrics", "product_sales", "order_panes"}),
+    ("orders", "one metric"): (("by_country",), {"order_metrics"}),
+    ("telemetry", "all metrics"): ((), {"telemetry_metrics", "telemetry_panes"}),
+    ("telemetry", "one metric"): (("telemetry_metrics",), {"telemetry_metrics"}),
+}
+"""By job and variant: the metrics to choose (none: the product as it is), and those whose answers are compared."""
+
+PROFILER = "BENCH_PROFILER"
+"""Words of a command that runs another: ``perf record -g -o /tmp/worker.perf --``."""
+
+
+def measure(bed: Bed, prefix: str, version: int, load: Load, variant: str) -> Figure:
+    """Fold ``load``, which fills the topics of ``prefix``, as pipeline ``version``.
+
+    Returns the figure once the answers are right, raises :class:`bench.answers.WrongAnswerError` when they are not. The
+    environment may name a program that is put before the worker's, to profile it: see :data:`PROFILER`.
+    """
+    chosen, compared = VARIANTS[load.topic, variant]
+    settings = bed.settings(prefix, version)
+    topic = BY_NAME[load.topic].full_name(settings)
+    bed.create_topics(prefix, version)
+    command = [*PENSTOCK, "process"] if not chosen else [sys.executable, "-m", "bench.one_metric_worker", *chosen]
+    environment = bed.environment(prefix, PENSTOCK_PIPELINE_VERSION=str(version))
+    consumer = processors_reader(settings)
+    total = len(load.events) + PARTITIONS
+
+    def settled() -> bool:
+        time.sleep(0.1)
+        return sum(offset for offset, _ in frontiers(settings, consumer, topic).values()) == total
+
+    profiled = [*shlex.split(os.environ.get(PROFILER, "")), *command]
+    with bed.watch(f"process-{load.topic}", profiled, environment) as watched:
+        watched.wait_until(settled, "all events are settled")
+        committed = frontiers(settings, consumer, topic)
+        watched.stop()
+    consumer.close()
+    what = f"process {load.topic}, {variant}"
+    found, end = final_results(settings, load.topic)
+    truth = dict(load.truth)
+    if chosen == ("by_country",):
+        truth["order_metrics"] = truth["order_metrics"].drop("units")
+    check(what, truth, found, compared)
+    check_books(what, committed, len(load.events))
+    begin = watched.logged_at("assigned")
+    if begin is None:
+        raise RuntimeError("the worker never said which partitions it has")
+    return Figure(
+        f"process {load.topic}",
+        variant,
+        len(load.events),
+        end - begin,
+        watched.cpu_between(begin, end),
+        watched.peak_rss_bytes() / 2**20,
+    )

@@ -1,0 +1,143 @@
+"""Figures, what they are put into, and how they are shown."""
+
+import json
+import platform
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+LATEST = Path(__file__).parent / "results" / "latest.json"
+_PACKAGES = ("confluent-kafka", "fastavro", "faust-streaming", "polars", "psycopg")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measurement: ``events`` in ``seconds`` of the clock and ``cpu_s`` CPU seconds of the process measured."""
+
+    stage: str
+    variant: str
+    events: int
+    seconds: float
+    cpu_s: float
+    rss_mb: float = 0.0
+    note: str = ""
+
+    @property
+    def per_second(self) -> float:
+        """Events per second of the clock."""
+        return self.events / self.seconds
+
+    @property
+    def per_cpu_second(self) -> float:
+        """Events per CPU second."""
+        return self.events / self.cpu_s
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it with what follows from it, rounded to what was measured."""
+        exact = asdict(self) | {"seconds": round(self.seconds, 3), "cpu_s": round(self.cpu_s, 2)}
+        rates = {"per_second": round(self.per_second), "per_cpu_second": round(self.per_cpu_second)}
+        return exact | {"rss_mb": round(self.rss_mb)} | rates
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Two figures compared in one run, with the goal of ``issue 3``."""
+
+    name: str
+    value: float
+    goal: float
+
+    @property
+    def reached(self) -> bool:
+        """Whether the goal is met."""
+        return self.value >= self.goal
+
+
+def median(figures: Iterable[Figure]) -> Figure:
+    """Return the one in the middle by events per CPU second."""
+    return statistics.median_high(_Ordered(figure) for figure in figures).figure
+
+
+@dataclass(frozen=True)
+class _Ordered:
+    figure: Figure
+
+    def __lt__(self, other: "_Ordered") -> bool:
+        return self.figure.per_cpu_second < other.figure.per_cpu_second
+
+
+def ratios(figures: Sequence[Figure]) -> list[Ratio]:
+    """Return the comparisons that ``figures`` allow."""
+    by_name = {(figure.stage, figure.variant): figure for figure in figures}
+    found = []
+    stock = by_name.get(("process orders", "stock Faust"))
+    for variant in ("all metrics", "one metric"):
+        ours = by_name.get(("process orders", variant))
+        if ours and stock:
+            value = ours.per_cpu_second / stock.per_cpu_second
+            found.append(Ratio(f"process orders, {variant} ÷ stock Faust, per CPU second", value, 100))
+    for stage in ("materialize SQLite", "materialize Postgres"):
+        ours, bare = by_name.get((stage, "end to end")), by_name.get((stage, "bare merge loop"))
+        if ours and bare:
+            found.append(Ratio(f"{stage} ÷ bare merge loop, by the clock", ours.per_second / bare.per_second, 0.5))
+    return found
+
+
+def show(console: Console, figures: Sequence[Figure], compared: Sequence[Ratio]) -> None:
+    """Print the tables."""
+    table = Table(title="Every answer was equal to the direct computation", title_justify="left")
+    for name in ("stage", "variant"):
+        table.add_column(name)
+    for name in ("events", "events/s", "per CPU second", "MB"):
+        table.add_column(name, justify="right")
+    table.add_column("note")
+    for figure in figures:
+        numbers = (figure.events, figure.per_second, figure.per_cpu_second, figure.rss_mb)
+        table.add_row(figure.stage, figure.variant, *(f"{number:,.0f}" for number in numbers), figure.note)
+    console.print(table)
+    for ratio in compared:
+        verdict = "reached" if ratio.reached else "MISSED"
+        console.print(f"{ratio.name}: {ratio.value:,.2f} (goal {ratio.goal:g}: {verdict})")
+
+
+def write(path: Path, figures: Sequence[Figure], compared: Sequence[Ratio], sizes: dict[str, int]) -> None:
+    """Write all of a run as JSON, with what is known of the machine."""
+    document = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "sizes": sizes,
+        "figures": [figure.as_json() for figure in figures],
+        "ratios": [asdict(ratio) | {"value": round(ratio.value, 2), "reached": ratio.reached} for ratio in compared],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def machine() -> dict[str, Any]:
+    """Return what a reader needs to judge the figures, and nothing that names the machine."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": psutil.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30),
+        "load_average": [round(load, 1) for load in psutil.getloadavg()],
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in _PACKAGES},
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
