@@ -4,7 +4,6 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -75,13 +74,13 @@ def print_verdict(verdict: Verdict, console: Console) -> None:
 
 
 def _books(books: list[Book]) -> Table:
-    title = "The books: offsets [from, to) by fate; what is missing from the sum; what the log says"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("partition", no_wrap=True)
-    for name in ("from", "to", *(_SHORT.get(entry.name, entry.name) for entry in fields(Fates)), "missing"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("log", no_wrap=True)
-    table.add_column("lag", justify="right", no_wrap=True)
+    title = "The books: offsets [from, to) by fate, what the sum is off by, and the log's word"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column("partition", overflow="fold")
+    for name in ("from", "to", *(_SHORT.get(entry.name, entry.name) for entry in fields(Fates)), "off"):
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("log", overflow="fold")
+    table.add_column("lag", justify="right", overflow="fold")
     for book in books:
         fates = asdict(book.frontier.fates)
         numbers = (book.frontier.start, book.frontier.position, *fates.values(), book.frontier.imbalance)

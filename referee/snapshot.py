@@ -37,6 +37,8 @@ class Sqlite:
         self._path = path
         if not path.exists():
             raise Unavailable(f"there is no view database {path}: is `penstock materialize` running?")
+        if not path.is_file():
+            raise UsageError(f"DATABASE_URL: {path} is no file")
         try:
             self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
             self._connection.execute("BEGIN")
@@ -72,9 +74,9 @@ class Postgres:
         try:
             self._connection = psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S)
         except psycopg.Error as error:
-            why = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             hopeless = ("does not exist", "authentication failed", "invalid ", "no password supplied")
-            wrong = isinstance(error, psycopg.ProgrammingError) or any(word in why for word in hopeless)
+            wrong = isinstance(error, psycopg.ProgrammingError) or any(word in str(error) for word in hopeless)
             kind = UsageError if wrong else Unavailable
             raise kind(f"DATABASE_URL: can't use {self._where}: {why}") from None
         self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
