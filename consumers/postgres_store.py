@@ -94,11 +94,13 @@ class PostgresStore:
         return self._connection
 
     def _explain_connect(self, error: psycopg.Error) -> PenstockError:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
+        # Behind the first line come hints, after a heading all attempts.
+        lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("Multiple ")]
+        why = lines[0].strip() if lines else type(error).__name__
         where = mask_url(self._url)
         if isinstance(error, psycopg.ProgrammingError) or any(word in str(error) for word in _HOPELESS):
-            return UsageError(f"DATABASE_URL: can't use {where}: {lines[-1]}")
-        return Unavailable(f"database {where} does not answer: {lines[-1]}")
+            return UsageError(f"DATABASE_URL: can't use {where}: {why}")
+        return Unavailable(f"database {where} does not answer: {why}")
 
     def _translate(self, error: psycopg.Error) -> PenstockError:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -120,7 +122,7 @@ class _PostgresTransaction:
         return self._run(sql, parameters).fetchall()
 
     def stage(self, table: str, rows: pl.DataFrame) -> None:
-        self._run(f"DELETE FROM {table}", None)  # noqa: S608  # a name of ours; empty unless a view stages twice
+        self._run(f"DELETE FROM {table}", None)  # a name of ours; empty unless a view stages twice
         with self._connection.cursor() as cursor, cursor.copy(
             f"COPY {table} ({', '.join(rows.columns)}) FROM STDIN".encode()
         ) as copy:

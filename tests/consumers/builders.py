@@ -145,7 +145,7 @@ def result(record: str, pane: int, partition: int, next_offset: int, final: bool
     return record, {**front, "next_offset": next_offset, "final": final, **fields}
 
 
-def order_metrics(  # noqa: PLR0917  # a row, field by field
+def order_metrics(
     pane: int, partition: int, next_offset: int, final: bool, country: str = "GB", orders: int = 1
 ) -> Event:
     numbers = {"orders": orders, "revenue_e4": orders * 2_5000, "largest_order_e4": orders * 1_0000 or None}
