@@ -33,7 +33,7 @@ READ_TIMEOUT_S = 0.1
 CHECK_TOPICS_EVERY_S = 10.0
 
 
-class _Reassigned(Exception):  # noqa: N818  # not an error
+class _Reassigned(Exception):  # not an error
     """The partitions moved while a batch waited: it is dropped."""
 
 

@@ -24,7 +24,7 @@ AHEAD = "ahead-of-time"
 _EMPTY: pl.Series = pl.Series([], dtype=pl.Boolean)
 
 
-class Fenced(Exception):  # noqa: N818  # not an error: somebody else is ahead
+class Fenced(Exception):  # not an error: somebody else is ahead
     """Somebody else has moved the offset: nothing was merged."""
 
 

@@ -122,7 +122,7 @@ class _PostgresTransaction:
         return self._run(sql, parameters).fetchall()
 
     def stage(self, table: str, rows: pl.DataFrame) -> None:
-        self._run(f"DELETE FROM {table}", None)  # a name of ours; empty unless a view stages twice
+        self._run(f"DELETE FROM {table}", None)  # noqa: S608  # a name of ours; empty unless a view stages twice
         with self._connection.cursor() as cursor, cursor.copy(
             f"COPY {table} ({', '.join(rows.columns)}) FROM STDIN".encode()
         ) as copy:

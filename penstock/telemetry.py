@@ -27,22 +27,44 @@ class Declared:
 PRODUCED = Declared(Counter, "penstock_produced_events_total", "Events acknowledged by the broker.", ("topic",))
 PRODUCE_WAITING = Declared(Gauge, "penstock_produce_queue_events", "Events handed over, not acknowledged.")
 EVENTS = Declared(Counter, "penstock_events_total", "Records settled, by fate.", ("topic", "partition", "fate"))
-BOOKS_EVENTS = Declared(Gauge, "penstock_books_events", "Records of [start, P) by fate, from the frontier.", ("topic", "partition", "fate"))
-IMBALANCE = Declared(Gauge, "penstock_books_imbalance_events", "Offsets passed without a fate: must be 0.", ("topic", "partition"))
-DEAD_LETTERS = Declared(Counter, "penstock_dead_letters_total", "Records dead-lettered, by reason.", ("topic", "reason"))
-LAG_EVENTS = Declared(Gauge, "penstock_lag_events", "Records in the log that are not settled.", ("stage", "topic", "partition"))
-LAG_SECONDS = Declared(Gauge, "penstock_lag_seconds", "Age of the oldest record not settled; 0 without lag.", ("stage", "topic", "partition"))
-WATERMARK_DELAY = Declared(Gauge, "penstock_watermark_delay_seconds", "Wall clock minus the partition's watermark.", ("topic", "partition"))
+BOOKS_EVENTS = Declared(
+    Gauge, "penstock_books_events", "Records of [start, P) by fate, from the frontier.", ("topic", "partition", "fate")
+)
+IMBALANCE = Declared(
+    Gauge, "penstock_books_imbalance_events", "Offsets passed without a fate: must be 0.", ("topic", "partition")
+)
+DEAD_LETTERS = Declared(
+    Counter, "penstock_dead_letters_total", "Records dead-lettered, by reason.", ("topic", "reason")
+)
+LAG_EVENTS = Declared(
+    Gauge, "penstock_lag_events", "Records in the log that are not settled.", ("stage", "topic", "partition")
+)
+LAG_SECONDS = Declared(
+    Gauge, "penstock_lag_seconds", "Age of the oldest record not settled; 0 without lag.",
+    ("stage", "topic", "partition")
+)
+WATERMARK_DELAY = Declared(
+    Gauge, "penstock_watermark_delay_seconds", "Wall clock minus the partition's watermark.", ("topic", "partition")
+)
 BATCH_EVENTS = Declared(Histogram, "penstock_batch_events", "Records in a batch.", ("stage",))
 BATCH_SECONDS = Declared(Histogram, "penstock_batch_duration_seconds", "Time to settle a batch.", ("stage",))
 OPEN_PANES = Declared(Gauge, "penstock_open_panes", "Panes that are not final.", ("topic", "partition"))
-REFOLDED = Declared(Gauge, "penstock_refolded_events", "Records read again at the last start or rebalance.", ("topic", "partition"))
+REFOLDED = Declared(
+    Gauge, "penstock_refolded_events", "Records read again at the last start or rebalance.", ("topic", "partition")
+)
 COMMIT_AGE = Declared(Gauge, "penstock_commit_age_seconds", "Time since the last commit.", ("stage",))
 RESULTS_SENT = Declared(Counter, "penstock_results_sent_total", "Result rows sent.", ("topic", "final"))
 VIEW_ROWS = Declared(Counter, "penstock_view_records_total", "Records merged into views.", ("view",))
-VIEW_SKIPPED = Declared(Counter, "penstock_view_skipped_records_total", "Records that a view could not decode.", ("view", "reason"))
-VIEW_FENCED = Declared(Counter, "penstock_view_fenced_batches_total", "Batches rolled back because another instance was ahead.", ("view",))
-END_TO_END = Declared(Histogram, "penstock_end_to_end_latency_seconds", "From the newest folded append time to the view's commit.", ("view",))
+VIEW_SKIPPED = Declared(
+    Counter, "penstock_view_skipped_records_total", "Records that a view could not decode.", ("view", "reason")
+)
+VIEW_FENCED = Declared(
+    Counter, "penstock_view_fenced_batches_total", "Batches rolled back because another instance was ahead.", ("view",)
+)
+END_TO_END = Declared(
+    Histogram, "penstock_end_to_end_latency_seconds", "From the newest folded append time to the view's commit.",
+    ("view",),
+)
 # fmt: on
 
 
@@ -56,7 +78,9 @@ def gauge(declared: Declared, registry: CollectorRegistry) -> Gauge:
     return Gauge(declared.name, declared.help, declared.labels, registry=registry)
 
 
-def histogram(declared: Declared, registry: CollectorRegistry, buckets: tuple[float, ...] = LATENCY_BUCKETS_S) -> Histogram:
+def histogram(
+    declared: Declared, registry: CollectorRegistry, buckets: tuple[float, ...] = LATENCY_BUCKETS_S
+) -> Histogram:
     """Make the histogram in ``registry``."""
     return Histogram(declared.name, declared.help, declared.labels, registry=registry, buckets=buckets)
 

@@ -27,7 +27,8 @@ def wait_for(
 ) -> T:
     """Return what ``attempt()`` returns, tried again for as long as it raises :class:`Unavailable`.
 
-    Pauses grow to 2 s, with jitter. A line is logged at once and then every 30 s; meanwhile ``part`` is away in ``health``.
+    Pauses grow to 2 s, with jitter. A line is logged at once and then every 30 s; meanwhile ``part`` is away in
+    ``health``.
     Raises :class:`GaveUpWaiting` after ``timeout_s`` (None: never), or when ``stopping`` is set.
     """
     began, reported = time.monotonic(), -REPORT_EVERY_S

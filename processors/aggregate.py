@@ -155,7 +155,7 @@ class OpenGroups:
 
 
 def _narrow(metric: Metric, rows: pl.DataFrame) -> pl.DataFrame:
-    """Return ``rows`` with 64-bit sums. Raises ProtectiveStop where one does not fit: it must not be wrong in silence."""
+    """Return ``rows`` with 64-bit sums. Raises ProtectiveStop where one does not fit."""
     wide = [m.name for m in metric.measures if m.aggregate in ("count", "sum")]
     for name in wide:
         limit, words = (_MONEY_LIMIT, "18 digits") if name.endswith("_e4") else (_LIMIT, "64 bits")

@@ -1,7 +1,7 @@
 """Reading source topics in batches: one confluent-kafka consumer, positioned by frontiers.
 
-Used from one thread only. A rebalance is noticed inside :meth:`LogConsumer.fetch`, which then returns nothing; the caller tells
-Faust, and calls :meth:`LogConsumer.take_assignment`, the only place where positions are set.
+Used from one thread only. A rebalance is noticed inside :meth:`LogConsumer.fetch`, which then returns nothing; the
+caller tells Faust, and calls :meth:`LogConsumer.take_assignment`, the only place where positions are set.
 """
 
 import time
@@ -38,7 +38,7 @@ _REQUEST_TIMEOUT_S = 10.0
 class Batch:
     """Consecutive records of one partition.
 
-    ``follows`` is the offset behind the batch before (at first, the offset read from): a chain whose break shows a loss.
+    ``follows`` is the offset behind the batch before (at first, the offset read from): a broken chain is a loss.
     ``log_end`` is the end of the log when they were fetched.
     """
 
@@ -76,7 +76,9 @@ class LogConsumer:
 
     def subscribe(self, topics: Iterable[str]) -> None:
         """Join the group."""
-        self._consumer.subscribe(list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
+        self._consumer.subscribe(
+            list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+        )
 
     def _on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         self._next = [(tp.topic, tp.partition) for tp in partitions]
@@ -143,7 +145,8 @@ class LogConsumer:
             return
         if current != self._ids:
             raise ProtectiveStop(
-                f"a source topic was recreated: ids were {self._ids}, are {current}; start a new PENSTOCK_PIPELINE_VERSION"
+                f"a source topic was recreated: ids were {self._ids}, are {current}; "
+                "start a new PENSTOCK_PIPELINE_VERSION"
             )
 
     def _not_fetched(self) -> set[Partition]:

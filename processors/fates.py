@@ -21,9 +21,9 @@ PANE_START = pl.col("occurred_at") // PANE_MS * PANE_MS
 class Judged:
     """A batch's records by what can be said without the ids of the open panes.
 
-    ``candidates`` (``_index``, ``event_id``, ``_pane``) are applied unless their id was seen in their pane; ``late`` (``_index``,
-    ``event_id``, ``occurred_at``, ``_newest_before``) and ``dead`` are settled. ``newest_ms`` is the largest event time
-    behind the batch.
+    ``candidates`` (``_index``, ``event_id``, ``_pane``) are applied unless their id was seen in their pane; ``late``
+    (``_index``, ``event_id``, ``occurred_at``, ``_newest_before``) and ``dead`` are settled. ``newest_ms`` is the
+    largest event time behind the batch.
     """
 
     candidates: pl.DataFrame
@@ -36,8 +36,8 @@ class Judged:
 def judge(decoded: Decoded, appended_ms: pl.Series, newest_ms: int) -> Judged:
     """Decide what each record is, knowing the largest event time before the batch.
 
-    ``appended_ms`` is the broker's append time by position. An event more than 5 min ahead of it is dead, and never moves
-    time. Lateness is decided by the running maximum *before* each event.
+    ``appended_ms`` is the broker's append time by position. An event more than 5 min ahead of it is dead, and never
+    moves time. Lateness is decided by the running maximum *before* each event.
     """
     events = _events(decoded)
     ahead = pl.col("occurred_at") > appended_ms.gather(events[INDEX]) + MAX_AHEAD_MS

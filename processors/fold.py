@@ -1,7 +1,8 @@
 """The fold of one partition: batches in, results, letters and the frontier out.
 
 Pure: no clock, no network, no Faust. The rules are those of ``ARCHITECTURE.md``, "Time, panes and exactly once".
-``P`` is the next offset to fold, ``R`` the first offset of any pane that is open at ``P``, ``M`` the largest event time.
+``P`` is the next offset to fold, ``R`` the first offset of any pane that is open at ``P``, ``M`` the largest event
+time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,7 @@ class Records:
 
 @dataclass
 class Step:
-    """What a stretch of the log brought. Positions are those of the stretch; ``final`` holds the metrics whose panes closed."""
+    """What a stretch of the log brought. Positions are those of the stretch; ``final`` holds what closed."""
 
     fates: Fates = field(default_factory=Fates)
     late: pl.DataFrame | None = None
@@ -80,8 +81,8 @@ class PartitionFold:
     def refold(self, records: Records) -> None:
         """Fold again what lies below ``P``: only what falls in panes that end after ``C``; count and send nothing.
 
-        Such a pane was open at ``P``, so none of its events was late (nor looks so from the middle of the log, where ``M`` is
-        not larger), and their first copies lie at ``R`` or behind it.
+        Such a pane was open at ``P``, so none of its events was late (nor looks so from the middle of the log, where
+        ``M`` is not larger), and their first copies lie at ``R`` or behind it.
         """
         judged = judge(records.decoded, pl.Series(records.appended_ms, dtype=pl.Int64), NO_TIME)
         still_open = pl.col(PANE) + PANE_MS > watermark(self._restored.newest_ms)

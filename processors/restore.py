@@ -45,8 +45,9 @@ def restore(found: Found, *, accept_trimmed_log: bool) -> Restored:
         )
     if not found.log_start <= offset <= frontier.position <= found.log_end:
         raise ProtectiveStop(
-            f"{found.name}: offsets {offset} to {frontier.position} are needed to go on, the log holds {found.log_start} to "
-            f"{found.log_end}: input was lost; restore the topic, or start a new PENSTOCK_PIPELINE_VERSION"
+            f"{found.name}: offsets {offset} to {frontier.position} are needed to go on, the log holds "
+            f"{found.log_start} to {found.log_end}: input was lost; "
+            "restore the topic, or start a new PENSTOCK_PIPELINE_VERSION"
         )
     return Restored(offset, frontier)
 
@@ -55,7 +56,8 @@ def _from_the_start(found: Found, *, accept_trimmed_log: bool) -> Restored:
     torn = found.log_start > 0
     if torn and not accept_trimmed_log:
         raise ProtectiveStop(
-            f"{found.name}: nothing was committed and the log begins at {found.log_start}, not at 0: what came before is lost; "
+            f"{found.name}: nothing was committed and the log begins at {found.log_start}, not at 0: "
+            "what came before is lost; "
             "set PENSTOCK_ACCEPT_TRIMMED_LOG=true to skip the panes that may have begun before it"
         )
     start = found.log_start

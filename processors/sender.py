@@ -16,8 +16,8 @@ _BACKPRESSURE_SLICE_S = 0.05
 class Sender:
     """Hands messages to librdkafka and knows when all are acknowledged.
 
-    A message is tried until the broker takes it, for however long the broker is away. One that the broker refuses for good
-    raises :class:`ProtectiveStop` at the next call: its offsets must not be committed.
+    A message is tried until the broker takes it, for however long the broker is away. One that the broker refuses
+    for good raises :class:`ProtectiveStop` at the next call: its offsets must not be committed.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -34,4 +34,6 @@ class StallWatch:
         stalled = before & self._behind
         if stalled:
             names = ", ".join(f"{topic}[{partition}]" for topic, partition in sorted(stalled))
-            raise PenstockError(f"the log of {names} has more, and for {self.CHECK_EVERY_S:.0f} s nothing came: start again")
+            raise PenstockError(
+                f"the log of {names} has more, and for {self.CHECK_EVERY_S:.0f} s nothing came: start again"
+            )

@@ -1,8 +1,9 @@
 """A Faust transport on librdkafka that hands over whole fetched batches.
 
-Faust does membership callbacks, flow control, agents, the commit loop and the lifecycle. The consumer's position is ours:
-partitions are assigned at the offset ``R`` of the committed frontier, commits carry the frontier in their metadata, and
-an ack means only *no longer in flight*. Every call on the Kafka consumer is made by Faust's consumer thread.
+Faust does membership callbacks, flow control, agents, the commit loop and the lifecycle. The consumer's position is
+ours: partitions are assigned at the offset ``R`` of the committed frontier, commits carry the frontier in their
+metadata, and an ack means only *no longer in flight*. Every call on the Kafka consumer is made by Faust's consumer
+thread.
 
 Out of scope, and refused when called: tables and changelogs, seeking, the leader assignor, per-partition pause.
 """

@@ -1,6 +1,6 @@
 """The folds of one process: batches in, messages and commit points out.
 
-Lives on Faust's main loop. Knows generations: what an older one still brings is dropped, and nothing of it is committed.
+Lives on Faust's main loop. Knows generations: what an older one still brings is dropped and never committed.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from processors.sender import Sender
 class Worker:
     """Folds the partitions that are assigned to this process."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # its parts
         self,
         settings: Settings,
         decoders: Mapping[str, Decoder],
@@ -112,8 +112,8 @@ class Worker:
     def _check_chain(self, tp: Partition, batch: Batch) -> None:
         if batch.follows != self._reached[tp]:
             raise ProtectiveStop(
-                f"{tp[0]}[{tp[1]}]: a batch that follows offset {batch.follows} came when {self._reached[tp]} was reached: "
-                "one was lost on the way; this is a bug, a restart goes on from the last commit"
+                f"{tp[0]}[{tp[1]}]: a batch that follows offset {batch.follows} came when {self._reached[tp]} was "
+                "reached: one was lost on the way; this is a bug, a restart goes on from the last commit"
             )
         self._reached[tp] = batch.messages[-1].offset() + 1
 
@@ -158,8 +158,8 @@ class Worker:
         limit = self._settings.max_dead_letters_in_a_row
         if longest >= limit:
             raise ProtectiveStop(
-                f"{tp[0]}[{tp[1]}]: {longest} records in a row can't be used, the last because: {step.dead[-1].detail}; mend "
-                f"the producer or raise PENSTOCK_MAX_DEAD_LETTERS_IN_A_ROW (now {limit})"
+                f"{tp[0]}[{tp[1]}]: {longest} records in a row can't be used, the last because: "
+                f"{step.dead[-1].detail}; mend the producer or raise PENSTOCK_MAX_DEAD_LETTERS_IN_A_ROW (now {limit})"
             )
 
     def _send(self, outgoing: Iterable[Outgoing]) -> None:

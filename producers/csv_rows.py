@@ -18,7 +18,7 @@ T = TypeVar("T")
 _MAX_TEXT_BYTES = 1_000
 
 
-class WrongRow(Exception):  # noqa: N818  # it is the row that is wrong
+class WrongRow(Exception):  # it is the row that is wrong
     """A row that can't be read; the message says why."""
 
 

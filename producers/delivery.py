@@ -32,7 +32,7 @@ STOP_GRACE_S = 5.0
 PART = "kafka"
 
 
-class Stopped(Exception):  # noqa: N818  # nothing went wrong
+class Stopped(Exception):  # nothing went wrong
     """The run was asked to stop while it waited for room; what was not handed over was never sent."""
 
 

@@ -96,7 +96,7 @@ def speed_of(live: bool, speed: float | None) -> float | None:
     return (speed or 1.0) if live else None
 
 
-def _session(  # noqa: PLR0917
+def _session(
     title: str, topic: str, gathered: "Gathered", close: bool, truth: Path | None, timeout: str | None
 ) -> "Session":
     from penstock.topics import BY_NAME

@@ -91,9 +91,8 @@ class Board:
                 continue
             up = sample.up.get(process.child.name)
             state = "[green]up[/]" if up else "[yellow]starting[/]"
-            table.add_row(
-                process.child.name, f"pid {process.process.pid}", f"http://127.0.0.1:{process.child.port}/metrics", state
-            )
+            address = f"http://127.0.0.1:{process.child.port}/metrics"
+            table.add_row(process.child.name, f"pid {process.process.pid}", address, state)
         return table
 
 
@@ -102,6 +101,6 @@ def _line(sample: Sample, elapsed: str, produced: float) -> str:
     numbers = ", ".join(f"{name} {value}" for name, value in sample.numbers.items())
     return (
         f"{elapsed:>8}  produced {produced:,.0f}/s  lag {sample.lag['processors']:,.0f} + "
-        f"{sample.lag['consumers']:,.0f}  watermark {sample.watermark_delay_s:.0f} s behind  books: {fates or 'empty'}, "
-        f"imbalance {sample.imbalance:.0f}  views: {numbers or 'empty'}"
+        f"{sample.lag['consumers']:,.0f}  watermark {sample.watermark_delay_s:.0f} s behind  "
+        f"books: {fates or 'empty'}, imbalance {sample.imbalance:.0f}  views: {numbers or 'empty'}"
     )

@@ -83,7 +83,7 @@ SHARES = st.sampled_from([0.0, 0.01, 0.1, 0.3])
     chunk=st.integers(1, 700),
     partitions=st.integers(1, 6),
 )
-def test_every_record_meets_the_fate_that_is_declared(  # noqa: PLR0917
+def test_every_record_meets_the_fate_that_is_declared(
     new_judge: Any, model: Any, seed: int, faults: Faults, gap_ms: int, chunk: int, partitions: int
 ) -> None:
     workload = model(seed=seed, partition_of=partial(partition_of, partitions=partitions))
