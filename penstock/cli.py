@@ -35,7 +35,7 @@ def build_app() -> typer.Typer:
 def main() -> None:
     """Run the command line; end in an exit code, and in one line in place of a traceback."""
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
-    os.environ.setdefault("RUST_BACKTRACE", "0")
+    os.environ["RUST_BACKTRACE"] = "0"  # a panic of the decoder is caught, and explained by itself
     die_with_parent()
     try:
         build_app()(prog_name="penstock")
