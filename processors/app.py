@@ -21,6 +21,7 @@ from penstock.settings import Settings, load_settings
 from penstock.topics import SOURCES, TOPICS, group_id
 from penstock.waiting import wait_for
 from processors.gauges import Gauges
+from processors.lineage import check_lineage
 from processors.outbox import Outbox
 from processors.sender import Sender
 from processors.transport import BatchSchema, Transport
@@ -71,6 +72,7 @@ def _make_transport(
     contracts = load_contracts()
     ids = schema_ids(settings)
     outbox = wait_for("registry", lambda: Outbox(settings, contracts, ids), health=health)
+    wait_for("kafka", lambda: check_lineage(settings, metrics, contracts, ids, current), health=health)
     decoders = {topic.name: Decoder(topic, contracts, ids, settings.max_record_bytes) for topic in SOURCES}
     sender = Sender(settings)
     worker = Worker(settings, decoders, outbox, sender, health, Gauges(registry), metrics)

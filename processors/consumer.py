@@ -129,20 +129,25 @@ class LogConsumer:
             self._ends_reached[message.topic(), message.partition()] = message.offset()
             return False
         if error.code() in _LOST:
+            self._check_topics_if_possible()
             raise ProtectiveStop(f"{message.topic()}[{message.partition()}]: {_LOST[error.code()]}: {error.str()}")
         if error.code() in _GONE:
-            self._check_topics()
+            self._check_topics_if_possible()
         if error.code() == KafkaError._MAX_POLL_EXCEEDED:
             raise PenstockError("the group lost us: no batch was taken for five minutes; start again")
         self._health.away("kafka", error.str())
         get_logger("processors").warning("fetch failed", code=error.name(), detail=error.str())
         return False
 
-    def _check_topics(self) -> None:
+    def _check_topics_if_possible(self) -> None:
         try:
-            current = topic_ids(self._settings, SOURCES)
+            self._check_topics()
         except Unavailable:
             return
+
+    def _check_topics(self) -> None:
+        """Raise :class:`ProtectiveStop` when a source topic was recreated since this process began."""
+        current = topic_ids(self._settings, SOURCES)
         if current != self._ids:
             raise ProtectiveStop(
                 f"a source topic was recreated: ids were {self._ids}, are {current}; "
@@ -189,7 +194,7 @@ class LogConsumer:
         return self.generation
 
     def _restore(self, partitions: tuple[Partition, ...]) -> dict[Partition, Restored]:
-        self._ids = topic_ids(self._settings, SOURCES)
+        self._check_topics()
         try:
             committed = self._consumer.committed([TopicPartition(*tp) for tp in partitions], _REQUEST_TIMEOUT_S)
         except KafkaException as error:

@@ -123,7 +123,7 @@ def test_a_committed_frontier_comes_back_as_it_was_and_rebuilds_the_open_panes(l
 def test_panes_that_may_have_begun_before_a_trimmed_log_are_skipped_and_the_rest_is_exact(
     log: list[Entry], chosen: list[tuple[str, int]]
 ) -> None:
-    log = [replace(log[0], appended_ms=FIRST_PANE - 3 * PANE_MS), *log[1:]]
+    log = [replace(log[0], appended_ms=FIRST_PANE - 4 * PANE_MS + 1), *log[1:]]
     start = log[0].offset
     torn_until = log[0].appended_ms + 300_000
     closing = -(-torn_until // 60_000) * 60_000 + 10_000

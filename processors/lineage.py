@@ -1,0 +1,74 @@
+"""What the results that are already there were built from.
+
+Kafka forgets a group's commits when a topic is deleted. Whether a source topic was recreated since this pipeline
+version began can then be told by its results only: each holds the id of the topic that it came from.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from penstock.avro import Decoder
+from penstock.contracts import Contract
+from penstock.errors import Unavailable
+from penstock.kafka import REQUEST_TIMEOUT_S, check_same_topic, client_config, partition_counts, watermark_offsets
+from penstock.metrics import Metric
+from penstock.schema_ids import SchemaIds
+from penstock.settings import Settings
+from penstock.topics import BY_NAME, Topic, group_id
+from processors.outbox import FINAL_SUFFIX
+
+_MAX_RESULT_BYTES = 4_000_000
+
+
+def check_lineage(
+    settings: Settings,
+    metrics: Sequence[Metric],
+    contracts: Mapping[str, Contract],
+    ids: SchemaIds,
+    current: Mapping[str, str],
+) -> None:
+    """Raise :class:`penstock.errors.ProtectiveStop` if there are results of a source topic that was recreated since.
+
+    ``current`` holds the source topics' ids by logical name. Looks at one record of each partition of the results
+    topics: no process ever adds to results of another topic id. Raises :class:`Unavailable`.
+    """
+    sources = {metric.name: metric.topic for metric in metrics}
+    names = dict.fromkeys(metric.results + suffix for metric in metrics for suffix in ("", FINAL_SUFFIX))
+    config = client_config(
+        settings, group_id=group_id(settings, "processors"), enable_auto_commit=False, fetch_message_max_bytes=100_000
+    )
+    consumer = Consumer(config)
+    try:
+        for topic in (BY_NAME[name] for name in names):
+            records = _one_of_each_partition(consumer, settings, topic)
+            decoder = Decoder(topic, contracts, ids, _MAX_RESULT_BYTES)
+            decoded = decoder.decode([record.value() for record in records])
+            for frame in decoded.records.values():
+                for index, topic_id in frame.select("_index", "source_topic_id").iter_rows():
+                    metric = (records[index].key() or b"").split(b"|")[0].decode()
+                    check_same_topic(sources[metric], topic_id, current)
+    finally:
+        consumer.close()
+
+
+def _one_of_each_partition(consumer: Consumer, settings: Settings, topic: Topic) -> list[Message]:
+    name = topic.full_name(settings)
+    waiting = []
+    for partition in range(partition_counts(consumer, settings, [topic])[topic.name]):
+        low, high = watermark_offsets(consumer, name, partition)
+        if high > low:
+            waiting.append(TopicPartition(name, partition, low))
+    records = []
+    deadline = time.monotonic() + REQUEST_TIMEOUT_S
+    while waiting:
+        consumer.assign(waiting)
+        record = consumer.poll(max(deadline - time.monotonic(), 0))
+        if record is None:
+            raise Unavailable(f"the broker did not give the results of {name} in {REQUEST_TIMEOUT_S:.0f} s")
+        if record.error() is None:
+            waiting = [tp for tp in waiting if tp.partition != record.partition()]
+            records.append(record)
+    consumer.unassign()
+    return records
