@@ -19,6 +19,7 @@ from penstock.contracts import load_contracts
 from penstock.errors import PenstockError, ProtectiveStop, Unavailable
 from penstock.health import Health
 from penstock.kafka import topic_ids
+from penstock.letters import max_letter_bytes
 from penstock.log import get_logger
 from penstock.schema_ids import SchemaIds
 from penstock.settings import Settings
@@ -40,6 +41,11 @@ class _Reassigned(Exception):  # not an error
 def topics_of(views: Iterable[View]) -> tuple[Topic, ...]:
     """Return the topics that ``views`` read, each once."""
     return tuple({topic.name: topic for view in views for topic in view.topics}.values())
+
+
+def _max_bytes(topic: Topic, settings: Settings) -> int:
+    limit = settings.max_record_bytes
+    return max_letter_bytes(limit) if topic.role == "letters" else limit
 
 
 class Materialization:
@@ -64,7 +70,7 @@ class Materialization:
         self._health, self._stopping = health, stopping
         contracts = load_contracts()
         self._decoders = {
-            topic.name: Decoder(topic, contracts, ids, settings.max_record_bytes) for topic in self._topics
+            topic.name: Decoder(topic, contracts, ids, _max_bytes(topic, settings)) for topic in self._topics
         }
         self._sources = {
             source_of(topic, record)

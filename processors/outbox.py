@@ -7,6 +7,7 @@ import polars as pl
 
 from penstock.avro import INDEX, Encoder, Rejection
 from penstock.contracts import Contract
+from penstock.letters import Headers, kept, kept_headers
 from penstock.metrics import METRICS, Metric
 from penstock.pipeline import watermark
 from penstock.schema_ids import SchemaIds
@@ -15,8 +16,6 @@ from penstock.topics import BY_NAME
 from processors.fates import NEWEST_BEFORE, PANE
 
 FINAL_SUFFIX = "-final"
-
-Headers = list[tuple[str, bytes | None]]
 
 
 class Origin(NamedTuple):
@@ -28,7 +27,7 @@ class Origin(NamedTuple):
 
 
 class Letter(NamedTuple):
-    """A record as it came, to be kept whole."""
+    """A record as it came."""
 
     offset: int
     appended_ms: int
@@ -80,7 +79,7 @@ class Outbox:
     def late(self, late: pl.DataFrame, letters: Mapping[int, Letter], origin: Origin) -> Outgoing:
         """Return the late events; ``letters`` holds each by its position."""
         records = (
-            _base(letters[row[INDEX]], origin)
+            self._base(letters[row[INDEX]], origin)
             | {
                 "event_id": row["event_id"],
                 "occurred_at": row["occurred_at"],
@@ -93,7 +92,7 @@ class Outbox:
     def dead(self, dead: Sequence[Rejection], letters: Mapping[int, Letter], origin: Origin) -> Outgoing:
         """Return the dead letters; ``letters`` holds each by its position."""
         records = (
-            _base(letters[rejection.position], origin)
+            self._base(letters[rejection.position], origin)
             | {"reason": rejection.reason, "detail": rejection.detail}
             for rejection in dead
         )
@@ -109,15 +108,15 @@ class Outbox:
         ]
         return Outgoing(BY_NAME[topic].full_name(self._settings), messages)
 
-
-def _base(letter: Letter, origin: Origin) -> dict[str, Any]:
-    return {
-        "source_topic": origin.topic,
-        "source_topic_id": origin.topic_id,
-        "source_partition": origin.partition,
-        "source_offset": letter.offset,
-        "appended_at": letter.appended_ms,
-        "key": letter.key,
-        "value": letter.value,
-        "headers": [{"name": name, "value": value} for name, value in letter.headers],
-    }
+    def _base(self, letter: Letter, origin: Origin) -> dict[str, Any]:
+        limit = self._settings.max_record_bytes
+        return {
+            "source_topic": origin.topic,
+            "source_topic_id": origin.topic_id,
+            "source_partition": origin.partition,
+            "source_offset": letter.offset,
+            "appended_at": letter.appended_ms,
+            "key": kept(letter.key, limit),
+            "value": kept(letter.value, limit),
+            "headers": [{"name": name, "value": value} for name, value in kept_headers(letter.headers, limit)],
+        }

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from penstock.errors import ProtectiveStop
 from penstock.kafka import producer_config
+from penstock.letters import max_letter_bytes
 from penstock.settings import Settings
 
 _FLUSH_SLICE_S = 0.5
@@ -29,7 +30,7 @@ class Sender:
             delivery_report_only_error=True,
             queue_buffering_max_messages=500_000,
         )
-        config["message.max.bytes"] = 2 * settings.max_record_bytes + 1_000_000
+        config["message.max.bytes"] = max_letter_bytes(settings.max_record_bytes) + 1_000_000
         self._producer = Producer(config)
 
     def _on_refused(self, error: KafkaError | None, message: Any) -> None:
@@ -46,6 +47,8 @@ class Sender:
                     break
                 except BufferError:
                     poll(_BACKPRESSURE_SLICE_S)
+                except KafkaException as error:
+                    raise ProtectiveStop(f"topic {topic} can't take a message: {error.args[0].str()}") from None
         poll(0)
         self._check()
 

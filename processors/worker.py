@@ -13,6 +13,7 @@ from penstock.errors import ExitCode, PenstockError, ProtectiveStop, Unavailable
 from penstock.failpoints import failpoint
 from penstock.frontier import Frontier
 from penstock.health import Health
+from penstock.letters import Headers
 from penstock.log import get_logger
 from penstock.metrics import METRICS, Metric
 from penstock.settings import Settings
@@ -237,5 +238,12 @@ def _letters(messages: Sequence[FetchedMessage], positions: Iterable[int]) -> di
 
 
 def _letter(message: FetchedMessage) -> Letter:
-    headers = [(name, value) for name, value in message.headers() or []]
-    return Letter(message.offset(), message.timestamp()[1], message.key(), message.value(), headers)
+    return Letter(message.offset(), message.timestamp()[1], message.key(), message.value(), _headers(message))
+
+
+def _headers(message: FetchedMessage) -> Headers:
+    """Return the headers; none if a name is no UTF-8: then the client can't read any."""
+    try:
+        return [(name, value) for name, value in message.headers() or []]
+    except (SystemError, UnicodeError):
+        return []

@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from penstock.avro import INDEX, Decoded, Decoder, Rejection
 from penstock.errors import GaveUpWaiting, PenstockError, Unavailable
 from penstock.kafka import client_config, translate, watermark_offsets
+from penstock.letters import kept
 from penstock.settings import Settings
 from penstock.topics import group_id
 
@@ -34,7 +35,8 @@ SPINE = {
 }
 """Columns of a log's spine: a row a record, ascending by offset. ``kind`` is the record's name; it,
 ``event_id`` and ``occurred_at`` are null for a record that can't be decoded, ``reason`` is null for all
-others. The hashes are Python's, of this process, of the record's bytes."""
+others. The hashes are Python's, of this process, of what a letter
+keeps of the record's bytes."""
 
 _PLACES = ("offset", "appended_at", "key_hash", "value_hash")
 _UNUSED = ("source",)
@@ -63,23 +65,25 @@ class Chunk(NamedTuple):
     keys: Sequence[bytes | None]
     values: Sequence[bytes | None]
 
-    def places(self) -> pl.DataFrame:
-        """Return a row a record: where and when it was appended, and the hashes of its bytes."""
-        columns = (self.offsets, self.appended_ms, list(map(hash, self.keys)), list(map(hash, self.values)))
+    def places(self, max_record_bytes: int) -> pl.DataFrame:
+        """Return a row a record: where and when it was appended, and the hashes of what a letter keeps of its bytes."""
+        hashes = (_hashes(column, max_record_bytes) for column in (self.keys, self.values))
+        columns = (self.offsets, self.appended_ms, *hashes)
         return pl.DataFrame(dict(zip(_PLACES, columns, strict=True)), schema={n: SPINE[n] for n in _PLACES})
 
 
 class LogBuilder:
     """Collects decoded chunks, in offset order, into a :class:`PartitionLog`."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_record_bytes: int) -> None:
+        self._max_record_bytes = max_record_bytes
         self._spines: list[pl.DataFrame] = []
         self._records: dict[str, list[pl.DataFrame]] = {}
         self._items: dict[str, list[pl.DataFrame]] = {}
 
     def add(self, chunk: Chunk, decoded: Decoded) -> None:
         """Add one chunk and what became of its values."""
-        places = chunk.places()
+        places = chunk.places(self._max_record_bytes)
         spines = [_rejected(places, decoded.rejections)]
         for name, frame in decoded.records.items():
             at = places[frame[INDEX]]
@@ -94,6 +98,12 @@ class LogBuilder:
         """Return what was collected as the log of [``start``, ``end``)."""
         spine = pl.concat(self._spines) if self._spines else pl.DataFrame(schema=SPINE)
         return PartitionLog(start, end, spine, _whole(self._records), _whole(self._items))
+
+
+def _hashes(column: Sequence[bytes | None], max_record_bytes: int) -> list[int]:
+    if max(map(len, filter(None, column)), default=0) > max_record_bytes:
+        column = [kept(data, max_record_bytes) for data in column]
+    return list(map(hash, column))
 
 
 def _rejected(places: pl.DataFrame, rejections: Sequence[Rejection]) -> pl.DataFrame:
@@ -118,6 +128,7 @@ class LogReader:
     def __init__(self, settings: Settings, patience_s: float) -> None:
         """``patience_s``: how long the broker may deliver nothing before the reader gives up."""
         self._patience_s = patience_s
+        self._max_record_bytes = settings.max_record_bytes
         config = client_config(
             settings,
             enable_auto_commit=False,
@@ -143,7 +154,7 @@ class LogReader:
         ``end`` must not be above the log's end. Offsets without a record are passed. Raises GaveUpWaiting
         when the broker delivers nothing for too long, PenstockError when ``start`` is no longer in the log.
         """
-        builder = LogBuilder()
+        builder = LogBuilder(self._max_record_bytes)
         if start < end:
             self._consumer.assign([TopicPartition(topic, partition, start)])
             position = start

@@ -19,7 +19,7 @@ patient = settings(deadline=None, max_examples=40)
 
 def read(topic: str, entries: Sequence[Entry], newest_ms: int = NEVER) -> tuple[PartitionLog, Settled]:
     """Return a log as the referee reads it, in chunks of seven, and its fates."""
-    builder = LogBuilder()
+    builder = LogBuilder(256_000)
     for begin in range(0, len(entries), 7):
         part = entries[begin : begin + 7]
         values = [entry.value for entry in part]
