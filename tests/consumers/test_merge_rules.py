@@ -16,9 +16,10 @@ from tests.consumers.builders import NOON, Event, Instance, read, views
 VERSIONS = itertools.count(1)
 """Each example builds a pipeline version of its own: empty tables, in the one database of the test."""
 
-ORDERS = ("o1", "o2", "É'\\")
-small = st.integers(0, 3)
-times = small.map(lambda n: NOON + n)
+ORDERS = ("o1", "É'\\")
+# Few times and ids, so that many events are equally new but for their id.
+small = st.integers(0, 2)
+times = st.integers(0, 1).map(lambda n: NOON + n)
 
 
 def quick(examples: int) -> Any:
@@ -39,7 +40,9 @@ def order_events(draw: st.DrawFn) -> Event:
         return builders.placed(order, at, number, customer_id=customer, amount_e4=hash((at, number)) % 1000)
     if kind == "cancelled":
         return builders.cancelled(order, at, number, amount_e4=hash((number, at)) % 1000)
-    return getattr(builders, kind)(order, at, number, fact) if kind == "shipped" else builders.paid(order, at, number)
+    if kind == "shipped":
+        return builders.shipped(order, at, number, fact)
+    return builders.paid(order, at, number, ("CARD", "INVOICE", "WALLET")[number])
 
 
 def expected_orders(events: Sequence[Event]) -> list[tuple[Any, ...]]:
@@ -60,12 +63,13 @@ def _order(order: str, newest: dict[tuple[str, str], Any]) -> tuple[Any, ...]:
     home = placed or cancelled or {}
     at = [event["occurred_at"] if event else None for event in (placed, paid, shipped, cancelled)]
     facts = ((placed or {}).get("customer_id"), home.get("country"), status, home.get("currency"))
-    return (order, *facts, home.get("amount_e4"), *at, (shipped or {}).get("carrier"))
+    rest = ((shipped or {}).get("carrier"), (paid or {}).get("method"), (cancelled or {}).get("amount_e4"))
+    return (order, *facts, home.get("amount_e4"), *at, *rest)
 
 
 COLUMNS = (
     "order_id, customer_id, country, status, currency, amount_e4, "
-    "placed_at_ms, paid_at_ms, shipped_at_ms, cancelled_at_ms, carrier"
+    "placed_at_ms, paid_at_ms, shipped_at_ms, cancelled_at_ms, carrier, method, cancelled_e4"
 )
 
 
@@ -82,7 +86,7 @@ def feed(instance: Instance, view: str, topic: str, events: Sequence[Event], cut
 
 
 @quick(40)
-@given(st.lists(order_events(), min_size=1, max_size=25), st.lists(st.integers(0, 50), max_size=4), st.randoms())
+@given(st.lists(order_events(), min_size=1, max_size=40), st.lists(st.integers(0, 50), max_size=9), st.randoms())
 def test_orders_are_the_same_in_any_order_and_any_batching_with_any_copies(
     connect: Callable[[], Store], events: list[Event], cuts: list[int], random: Any
 ) -> None:
@@ -125,7 +129,7 @@ def expected_devices(events: Sequence[Event]) -> set[tuple[Any, ...]]:
 
 
 @quick(30)
-@given(st.lists(device_events(), min_size=1, max_size=25), st.lists(st.integers(0, 50), max_size=4), st.randoms())
+@given(st.lists(device_events(), min_size=1, max_size=30), st.lists(st.integers(0, 50), max_size=9), st.randoms())
 def test_devices_are_the_same_in_any_order_and_any_batching(
     connect: Callable[[], Store], events: list[Event], cuts: list[int], random: Any
 ) -> None:
