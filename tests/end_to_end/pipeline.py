@@ -240,7 +240,11 @@ class Pipeline:
         self._truths += 1
         file = self.folder / f"truth-{self._truths}.json"
         self.run(*arguments, "--truth", file, expect=expect, **settings)
-        truth: dict[str, Any] = json.loads(file.read_text())
+        return self.count(file)
+
+    def count(self, truth_file: Path) -> dict[str, Any]:
+        """Count what a run that ended has written as its truth, and return it."""
+        truth: dict[str, Any] = json.loads(truth_file.read_text())
         assert truth["complete"]
         self.acknowledged += sum(topic["acknowledged"] for topic in truth["topics"].values())
         return truth
@@ -248,7 +252,12 @@ class Pipeline:
     def send_raw(self, topic: str, records: Iterable[tuple[str, bytes | None]], partition: int = 0) -> None:
         """Send (key, value) pairs as they are, in order, to one partition of a source topic (logical name)."""
         refused: list[object] = []
-        producer = Producer({"bootstrap.servers": self.parts.bootstrap_servers, "enable.idempotence": True})
+        producer = Producer(
+            {
+                "bootstrap.servers": self.parts.bootstrap_servers, "enable.idempotence": True,
+                "compression.type": "lz4", "message.max.bytes": 10_000_000, "log_level": 2,
+            }
+        )  # fmt: skip
         count = 0
         for key, value in records:
             producer.produce(
