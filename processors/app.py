@@ -74,7 +74,7 @@ def _make_transport(
     outbox = wait_for("registry", lambda: Outbox(settings, contracts, ids), health=health)
     wait_for("kafka", lambda: check_lineage(settings, metrics, contracts, ids, current), health=health)
     decoders = {topic.name: Decoder(topic, contracts, ids, settings.max_record_bytes) for topic in SOURCES}
-    sender = Sender(settings)
+    sender = Sender(settings, health)
     worker = Worker(settings, decoders, outbox, sender, health, Gauges(registry), metrics)
     return Transport(app, settings, {topic.name: current[topic.name] for topic in SOURCES}, sender, worker)
 

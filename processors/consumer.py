@@ -72,13 +72,17 @@ class LogConsumer:
         self.rebalanced = False
         self.owned: tuple[Partition, ...] = ()
         self.restored: dict[Partition, Restored] = {}
-        self._consumer = Consumer(_consumer_config(settings))
+        self._consumer = Consumer(_consumer_config(settings) | {"error_cb": self._on_error})
 
     def subscribe(self, topics: Iterable[str]) -> None:
         """Join the group."""
         self._consumer.subscribe(
             list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
         )
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._health.away("kafka", error.str())
 
     def _on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         self._next = [(tp.topic, tp.partition) for tp in partitions]
@@ -119,6 +123,8 @@ class LogConsumer:
                 batches[tp] = Batch(*tp, self.generation, records, self._handed_out[tp], self._end_of(tp))
             self._handed_out[tp] = records[-1].offset() + 1
             self._stall.moved()
+        if batches:
+            self._health.here("kafka")
         return list(batches.values())
 
     def _is_record(self, message: FetchedMessage) -> bool:

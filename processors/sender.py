@@ -1,16 +1,19 @@
 """Sending to Kafka: a confluent-kafka producer that never loses an error."""
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from penstock.errors import ProtectiveStop
+from penstock.health import Health
 from penstock.kafka import producer_config
 from penstock.letters import max_letter_bytes
 from penstock.settings import Settings
 
 _FLUSH_SLICE_S = 0.5
+_SLOW_FLUSH_S = 5.0
 _BACKPRESSURE_SLICE_S = 0.05
 
 
@@ -21,7 +24,8 @@ class Sender:
     for good raises :class:`ProtectiveStop` at the next call: its offsets must not be committed.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, health: Health) -> None:
+        self._health = health
         self._refused: str | None = None
         config = producer_config(
             settings,
@@ -53,10 +57,16 @@ class Sender:
         self._check()
 
     def flush(self) -> None:
-        """Return when all that was handed over is acknowledged."""
-        while self._producer.flush(_FLUSH_SLICE_S):
+        """Return when all that was handed over is acknowledged, however long the broker is away."""
+        began, slow = time.monotonic(), False
+        while left := self._producer.flush(_FLUSH_SLICE_S):
             self._check()
+            if not slow and time.monotonic() - began > _SLOW_FLUSH_S:
+                slow = True
+                self._health.away("kafka", f"{left} messages wait for their acknowledgement")
         self._check()
+        if slow:
+            self._health.here("kafka")
 
     def _check(self) -> None:
         if self._refused is not None:

@@ -71,7 +71,8 @@ class Rig:
         chosen = {
             "kafka_bootstrap_servers": bootstrap_servers, "embedded": registry_url is None,
             "topic_prefix": f"t{uuid.uuid4().hex[:8]}-", "run_id": uuid.uuid4().hex, "fetch_batch_records": 250,
-            "commit_interval_s": 0.2, "early_results_interval_s": 0.1, "session_timeout_ms": SESSION_MS if registry_url else EMBEDDED_SESSION_MS,
+            "commit_interval_s": 0.2, "early_results_interval_s": 0.1,
+            "session_timeout_ms": SESSION_MS if registry_url else EMBEDDED_SESSION_MS,
         } | ({"schema_registry_url": registry_url} if registry_url else {}) | settings  # fmt: skip
         self.settings = load_settings(**chosen)
         self.env = os.environ | {variable(name): str(value) for name, value in chosen.items()}
@@ -85,7 +86,12 @@ class Rig:
         # One that only looks: it never joins the group whose commits it reads.
         group = group_id(self.settings, "processors")
         self._looker = Consumer(
-            {"bootstrap.servers": bootstrap_servers, "group.id": group, "enable.auto.commit": False, "fetch.wait.max.ms": 20}
+            {
+                "bootstrap.servers": bootstrap_servers,
+                "group.id": group,
+                "enable.auto.commit": False,
+                "fetch.wait.max.ms": 20,
+            }
         )
         if self.settings.embedded:
             for topic in TOPICS:  # the embedded broker makes a topic when it is asked for it
@@ -195,9 +201,7 @@ class Rig:
 
     def told(self) -> dict[tuple[str, int], Told]:
         """Return what must become of each source partition's log."""
-        logs: dict[tuple[str, int], list[Entry]] = {
-            (t.name, p): [] for t in SOURCES for p in range(PARTITIONS)
-        }
+        logs: dict[tuple[str, int], list[Entry]] = {(t.name, p): [] for t in SOURCES for p in range(PARTITIONS)}
         for topic in SOURCES:
             for message in self.read(topic.name):
                 value = message.value() or b""
@@ -284,7 +288,9 @@ def _measures(metric: Metric, row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in _ORIGIN and name not in metric.group}
 
 
-def run_until(condition: Callable[[], object], work: Callable[[], None], what: str, timeout: float = PATIENCE_S) -> None:
+def run_until(
+    condition: Callable[[], object], work: Callable[[], None], what: str, timeout: float = PATIENCE_S
+) -> None:
     """Do ``work`` about three times a second until the condition holds."""
 
     def worked() -> bool:

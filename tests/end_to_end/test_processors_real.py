@@ -32,7 +32,7 @@ def rig(bootstrap_servers: str, registry: SchemaRegistry, tmp_path: Path) -> Ite
 
 def ready(rig: Rig, *processors: Processor) -> None:
     for processor in processors:
-        run_until(lambda: processor.status("ready") == 200, lambda: rig.load(5), "it is ready")
+        run_until(lambda one=processor: one.status("ready") == 200, lambda: rig.load(5), "it is ready")
 
 
 def end_of(processor: Processor) -> int:
@@ -193,7 +193,9 @@ def test_the_broker_and_the_registry_may_go_and_come_back(
 
         rig.load(20)
         broker.kill()
-        processor.wait_until(lambda: processor.status("ready") == 503, OWN_PATIENCE_S, "it sees that the broker is away")
+        processor.wait_until(
+            lambda: processor.status("ready") == 503, OWN_PATIENCE_S, "it sees that the broker is away"
+        )
         assert processor.status("live") == 200
         broker.start()
         rig.load(20)

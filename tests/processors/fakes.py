@@ -1,12 +1,15 @@
 """What a worker needs of the outside, small and in memory."""
 
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from penstock.avro import Decoded
 from penstock.contracts import load_contracts
+from penstock.errors import Unavailable
 from penstock.frontier import Frontier
 from penstock.health import Health
 from penstock.pipeline import NO_TIME, fingerprint
@@ -61,14 +64,30 @@ class Sender:
         return [(key, value) for name, key, value in self.sent if name == topic]
 
 
+@dataclass
+class AwayDecoder:
+    """A decoder whose registry is away until it is back."""
+
+    asked: threading.Event = field(default_factory=threading.Event)
+    back: threading.Event = field(default_factory=threading.Event)
+
+    def decode(self, values: Sequence[bytes | None]) -> Decoded:
+        self.asked.set()
+        if not self.back.is_set():
+            raise Unavailable("the registry is away")
+        return decoder("orders").decode(values)
+
+
 class Stand:
     """A worker on one partition of orders, its sender, and its registry of metrics."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, orders: AwayDecoder | None = None, **settings: Any) -> None:
         self.settings: Settings = load_settings(embedded=True, **settings)
         self.sender, self.registry = Sender(), CollectorRegistry()
         self.outbox = Outbox(self.settings, load_contracts(), LockedIds())
-        decoders = {topic.name: decoder(topic.name) for topic in SOURCES}
+        decoders: Any = {topic.name: decoder(topic.name) for topic in SOURCES}
+        if orders is not None:
+            decoders["orders"] = orders
         sender: Any = self.sender
         self.worker = Worker(self.settings, decoders, self.outbox, sender, Health(), Gauges(self.registry))
 

@@ -13,7 +13,7 @@ from penstock.errors import ProtectiveStop
 from penstock.frontier import Frontier
 from penstock.schema_ids import LockedIds
 from penstock.topics import BY_NAME
-from tests.processors.fakes import ORDERS, TOPIC_ID, Stand, batch
+from tests.processors.fakes import ORDERS, TOPIC_ID, AwayDecoder, Stand, batch
 from tests.processors.logs import APPENDED_MS, FIRST_PANE, entry, order
 from tests.processors.model import Entry
 
@@ -174,6 +174,27 @@ def test_too_many_dead_letters_in_a_row_stop_and_none_of_their_batch_is_sent() -
     with pytest.raises(ProtectiveStop, match=r"orders\[2\]: 5 records in a row can't be used.*begins with"):
         run(stand, [junk(9), junk(10), placed(11, 0)])
     assert letters == len(stand.sender.to("dead-letters.v1")) == 7
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+def test_a_batch_waits_for_the_registry_and_counts_only_if_its_partition_is_still_ours(revoked: bool) -> None:
+    registry = AwayDecoder()
+    stand = Stand(registry)
+    stand.begin()
+
+    async def waits() -> None:
+        processing = asyncio.create_task(stand.worker.process(batch([placed(0, 0)])))
+        await asyncio.to_thread(registry.asked.wait, 10)
+        assert not processing.done()
+        if revoked:
+            stand.worker.drop_all()
+            stand.begin(2)
+        registry.back.set()
+        await processing
+
+    asyncio.run(waits())
+    assert stand.worker.uncommitted() == ([] if revoked else [ORDERS])
+    assert "registry" not in stand.worker.health.ready()
 
 
 def test_a_commit_that_was_taken_is_not_asked_again(stand: Stand) -> None:
