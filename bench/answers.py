@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import polars as pl
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from penstock.avro import Decoder
 from penstock.contracts import load_contracts
@@ -63,9 +63,15 @@ def read_all(settings: Settings, topic: str) -> Read:
 
 
 def frontiers(settings: Settings, consumer: Consumer, topic: str) -> dict[int, tuple[int, Frontier]]:
-    """Return what the processors committed, by partition; ``consumer`` must be of their group."""
+    """Return what the processors committed, by partition; ``consumer`` must be of their group.
+
+    Nothing while the broker is still making up its mind about the group.
+    """
     asked = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-    found = consumer.committed(asked, 10)
+    try:
+        found = consumer.committed(asked, 10)
+    except KafkaException:
+        return {}
     return {tp.partition: (tp.offset, Frontier.decode(tp.metadata or "")) for tp in found if tp.offset >= 0}
 
 

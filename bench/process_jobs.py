@@ -6,6 +6,7 @@ broker has appended the last final result. Start-up, imports and shutdown are le
 
 import os
 import shlex
+import subprocess
 import sys
 import time
 
@@ -24,14 +25,14 @@ VARIANTS: dict[tuple[str, str], tuple[tuple[str, ...], set[str]]] = {
 """By job and variant: the metrics to choose (none: the product as it is), and those whose answers are compared."""
 
 PROFILER = "BENCH_PROFILER"
-"""Words of a command that runs another: ``perf record -g -o /tmp/worker.perf --``."""
+"""Words of a command that takes a process id at its end and ends with that process; the figures are then no use."""
 
 
 def measure(bed: Bed, prefix: str, version: int, load: Load, variant: str) -> Figure:
     """Fold ``load``, which fills the topics of ``prefix``, as pipeline ``version``.
 
     Returns the figure once the answers are right, raises :class:`bench.answers.WrongAnswerError` when they are not. The
-    environment may name a program that is put before the worker's, to profile it: see :data:`PROFILER`.
+    environment may name a program that watches the worker: see :data:`PROFILER`.
     """
     chosen, compared = VARIANTS[load.topic, variant]
     settings = bed.settings(prefix, version)
@@ -46,11 +47,17 @@ def measure(bed: Bed, prefix: str, version: int, load: Load, variant: str) -> Fi
         time.sleep(0.1)
         return sum(offset for offset, _ in frontiers(settings, consumer, topic).values()) == total
 
-    profiled = [*shlex.split(os.environ.get(PROFILER, "")), *command]
-    with bed.watch(f"process-{load.topic}", profiled, environment) as watched:
+    profiler = shlex.split(os.environ.get(PROFILER, ""))
+    with bed.watch(f"process-{load.topic}", command, environment) as watched:
+        attached = None
+        if profiler:
+            watched.wait_until(lambda: watched.logged_at("assigned"), "the worker has its partitions")
+            attached = subprocess.Popen([*profiler, str(watched.pid)])
         watched.wait_until(settled, "all events are settled")
         committed = frontiers(settings, consumer, topic)
         watched.stop()
+    if attached is not None:
+        attached.wait()
     consumer.close()
     what = f"process {load.topic}, {variant}"
     found, end = final_results(settings, load.topic)

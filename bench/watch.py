@@ -46,6 +46,11 @@ class Watched:
     ) -> None:
         self.stop()
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._child.pid
+
     def stop(self) -> None:
         """End it in order. Raises nothing when it has ended."""
         self._child.stop()
