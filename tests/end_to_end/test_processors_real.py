@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from penstock.topics import BY_NAME
 from testbed.java import QUICK_START
 from testbed.kafka import KafkaBroker
 from testbed.part import Part
@@ -88,6 +89,32 @@ def test_a_zombie_that_wakes_up_when_its_partitions_have_another_owner_changes_n
     settle_and_check(rig, other, zombie)
     rig.close_panes()
     settle_and_check(rig, other, zombie)
+
+
+def test_nothing_is_committed_whose_results_the_broker_did_not_take(rig: Rig) -> None:
+    rig.load(20)
+    processor = rig.start()
+    processor.wait_until(rig.settled, PATIENCE_S, "the load is settled")
+    before = rig.frontiers()
+    largest_message(rig, "order-metrics-final", 1)
+    rig.close_panes()
+    assert end_of(processor) == 4
+    assert processor.said("the broker refused a message")
+    for tp, committed in rig.frontiers().items():
+        assert tp[0] == "telemetry" or committed == before[tp]
+
+    largest_message(rig, "order-metrics-final", 1_000_000)
+    again = rig.start()
+    again.wait_until(rig.settled, PATIENCE_S, "the load is settled")
+    rig.check()
+
+
+def largest_message(rig: Rig, topic: str, size: int) -> None:
+    name = BY_NAME[topic].full_name(rig.settings)
+    entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
+    admin = AdminClient({"bootstrap.servers": rig.settings.kafka_bootstrap_servers})
+    admin.incremental_alter_configs([resource])[resource].result(20)
 
 
 def test_a_recreated_topic_stops_with_code_4_and_names_it(rig: Rig) -> None:
