@@ -33,7 +33,12 @@ def wait_for(
     """
     began, reported = time.monotonic(), -REPORT_EVERY_S
     for trial in stamina.retry_context(
-        on=Unavailable, attempts=None, timeout=timeout_s, wait_initial=0.1, wait_max=_MAX_PAUSE_S, wait_jitter=0.2
+        on=_worth_another_try,
+        attempts=None,
+        timeout=timeout_s,
+        wait_initial=0.1,
+        wait_max=_MAX_PAUSE_S,
+        wait_jitter=0.2,
     ):
         with trial:
             try:
@@ -53,3 +58,8 @@ def wait_for(
                 health.here(part)
             return result
     raise AssertionError("unreachable")  # pragma: no cover
+
+
+def _worth_another_try(error: Exception) -> bool:
+    """To give up is an Unavailable too, and the end of it."""
+    return isinstance(error, Unavailable) and not isinstance(error, GaveUpWaiting)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from penstock.errors import ExitCode
+from testbed.processes import free_port
 from tests.consumers import builders
 from tests.consumers.builders import NOON, Event, views
 from tests.consumers.cluster import PATIENCE_S, Cluster, Views
@@ -144,6 +145,14 @@ def test_a_locked_database_is_waited_for_with_a_clear_line(cluster: Cluster, run
     assert_exact(running, 80)
     assert '"ok":true' in get(running, "/ready")
     assert running.end(process) == ExitCode.OK
+
+
+def test_it_stops_in_order_while_it_waits_for_a_broker(running: Views) -> None:
+    process = running.start("orders", KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{free_port()}")
+    running.until(lambda: "waiting for broker" in running.log(), "the line")
+    assert '"ok":true' in get(running, "/live")
+    assert running.end(process) == ExitCode.OK
+    assert "stopped while waiting" in running.log()
 
 
 @pytest.mark.parametrize(

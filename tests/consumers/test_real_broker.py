@@ -4,6 +4,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from penstock.pipeline import MAX_AHEAD_MS
 from penstock.schema_ids import LockedIds, SchemaIds
 from penstock.settings import Settings, load_settings
 from penstock.topics import BY_NAME, Topic, group_id
+from testbed.java import QUICK_START
 from testbed.kafka import ExternalKafka, KafkaBroker
 from testbed.part import Part
 from testbed.postgres import Postgres
@@ -220,3 +222,29 @@ def test_a_postgres_that_goes_away_is_waited_for(
         assert read(store, "orders", "count(*), sum(amount_e4)") == [(80, 80 * 79 // 2)]
         store.close()
         bench.close()
+
+
+def test_a_broker_that_goes_away_turns_readiness_red_until_it_is_back(
+    tmp_path: Path, start_part: Callable[[Part], None]
+) -> None:
+    broker = KafkaBroker(jvm_options=QUICK_START)
+    start_part(broker)
+    with broker:
+        settings = load_settings(
+            kafka_bootstrap_servers=broker.bootstrap_servers, database_url=f"sqlite:///{tmp_path}/views.db"
+        )
+        store = open_store(settings)
+        bench = Bench(settings, lambda: open_store(settings))
+        bench.send(0, 40)
+        stage = bench.start()
+        bench.step_until(lambda: merged(store) == 40, stage)
+        assert stage._health.ready() == {}
+        broker.kill()
+        bench.step_until(lambda: "broker" in stage._health.ready(), stage)
+        assert stage._health.live() == {}
+        broker.start()
+        bench.send(40, 40)
+        bench.step_until(lambda: merged(store) == 80 and not stage._health.ready(), stage)
+        assert read(store, "orders", "count(*), sum(amount_e4)") == [(80, 80 * 79 // 2)]
+        bench.close()
+        store.close()
