@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from consumers.batches import Batch, batches
 from penstock.errors import Unavailable
 from penstock.health import Health
-from penstock.kafka import client_config, partition_counts, translate, watermark_offsets
+from penstock.kafka import client_config, made, partition_counts, translate, watermark_offsets
 from penstock.log import get_logger
 from penstock.settings import Settings
 from penstock.topics import Topic
@@ -55,7 +55,8 @@ class Reader:
         self.assigned: frozenset[Partition] = frozenset()
         self.moved = False
         """True when positions must be given with :meth:`start` before anything is read."""
-        self._consumer = Consumer(
+        self._consumer = made(
+            Consumer,
             client_config(
                 settings,
                 group_id=group,
@@ -73,7 +74,7 @@ class Reader:
                 # The embedded broker makes a topic when it is asked for; on a real one no stage makes topics.
                 allow_auto_create_topics=settings.embedded,
                 error_cb=self._on_error,
-            )
+            ),
         )
 
     def subscribe(self) -> None:

@@ -1,17 +1,21 @@
 """Kafka clients: one configuration for all of them, topic ids, and which errors mean *away*."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from penstock.errors import PenstockError, ProtectiveStop, Unavailable
+from penstock.errors import PenstockError, ProtectiveStop, Unavailable, UsageError
 from penstock.log import get_logger
 from penstock.settings import Settings
 from penstock.topics import Topic
 
 REQUEST_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 5.0
+"""For questions with a small answer: who waits for the broker looks this often if it should stop."""
+
+T = TypeVar("T")
 
 _FATAL = {
     KafkaError._AUTHENTICATION,
@@ -73,9 +77,17 @@ def translate(error: KafkaException | KafkaError) -> PenstockError:
     return Unavailable(f"the broker does not answer as it should: {cause.str()} ({cause.name()})")
 
 
+def made(client: Callable[[dict[str, Any]], T], config: dict[str, Any]) -> T:
+    """Return a client. Raises :class:`UsageError` for settings that it refuses: a certificate that is missing."""
+    try:
+        return client(config)
+    except KafkaException as error:
+        raise UsageError(f"KAFKA_*: the client refuses the settings: {error.args[0].str()}") from None
+
+
 def admin(settings: Settings) -> AdminClient:
-    """Return an admin client. It connects on first use."""
-    return AdminClient(client_config(settings))
+    """Return an admin client. It connects on first use. Raises as :func:`made` does."""
+    return made(AdminClient, client_config(settings))
 
 
 def topic_ids(settings: Settings, topics: Iterable[Topic]) -> dict[str, str]:
@@ -88,19 +100,19 @@ def topic_ids(settings: Settings, topics: Iterable[Topic]) -> dict[str, str]:
     if settings.embedded:
         return {name: f"{settings.run_id}:{name}" for name in wanted.values()}
     client = admin(settings)  # held until the answers are here: without it they fail
-    described = client.describe_topics(TopicCollection(list(wanted)), request_timeout=REQUEST_TIMEOUT_S)
+    described = client.describe_topics(TopicCollection(list(wanted)), request_timeout=ANSWER_TIMEOUT_S)
     return {wanted[name]: _topic_id(name, future) for name, future in described.items()}
 
 
 def _topic_id(name: str, future: Any) -> str:
     try:
-        return str(future.result(REQUEST_TIMEOUT_S).topic_id)
+        return str(future.result(ANSWER_TIMEOUT_S).topic_id)
     except KafkaException as error:
         if error.args[0].code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
             raise PenstockError(f"topic {name} does not exist: run `penstock topics create`") from None
         raise translate(error) from None
     except TimeoutError:
-        raise Unavailable(f"the broker did not describe topic {name} in {REQUEST_TIMEOUT_S:.0f} s") from None
+        raise Unavailable(f"the broker did not describe topic {name} in {ANSWER_TIMEOUT_S:.0f} s") from None
 
 
 def partition_counts(client: Any, settings: Settings, topics: Iterable[Topic]) -> dict[str, int]:
@@ -112,7 +124,7 @@ def partition_counts(client: Any, settings: Settings, topics: Iterable[Topic]) -
     for topic in topics:
         name = topic.full_name(settings)
         try:
-            found = client.list_topics(name, timeout=REQUEST_TIMEOUT_S).topics.get(name)
+            found = client.list_topics(name, timeout=ANSWER_TIMEOUT_S).topics.get(name)
         except KafkaException as error:
             raise translate(error) from None
         if found is None or found.error is not None or not found.partitions:

@@ -92,6 +92,17 @@ class Settings(BaseSettings):
         scheme = urlsplit(value.get_secret_value()).scheme
         if scheme not in ("sqlite", "postgresql", "postgres"):
             raise ValueError("must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        _port_of(value.get_secret_value())
+        return value
+
+    @field_validator("kafka_bootstrap_servers")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        for server in value.split(","):
+            _, _, address = server.strip().rpartition("://")
+            if not urlsplit(f"//{address}").hostname:
+                raise ValueError("must be HOST:PORT, several of them separated by commas")
+            _port_of(f"//{address}")
         return value
 
     @field_validator("schema_registry_url")
@@ -119,6 +130,13 @@ class Settings(BaseSettings):
             for name in type(self).model_fields
             if name != "database_url"
         } | {"DATABASE_URL": mask_url(self.database_url.get_secret_value())}
+
+
+def _port_of(url: str) -> int | None:
+    try:
+        return urlsplit(url).port
+    except ValueError:
+        raise ValueError("its port must be a number from 0 to 65535") from None
 
 
 def variable(field: str) -> str:

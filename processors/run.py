@@ -1,7 +1,10 @@
 """Running the processors as a process of their own."""
 
 import asyncio
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 import faust
 from prometheus_client import CollectorRegistry
@@ -15,13 +18,22 @@ from penstock.settings import Settings
 from processors.app import make_app, tune_garbage_collector
 
 
+class _Stopped(BaseException):
+    """A signal to stop came before there was anything to finish."""
+
+
 def run(settings: Settings, metrics: Sequence[Metric] = METRICS) -> int:
     """Run until SIGTERM or SIGINT, then commit what is settled and return 0. ``metrics`` are what is folded."""
     health, registry = Health(), CollectorRegistry()
     asyncio.set_event_loop(loop := asyncio.new_event_loop())
     with serve_http("processors", settings, health, registry) as address:
         get_logger("processors").info("starting", http=address)
-        app = make_app(settings, health, registry, metrics)
+        try:
+            with _stopped_by_signals():
+                app = make_app(settings, health, registry, metrics)
+        except _Stopped:
+            get_logger("processors").info("stopped before it began")
+            return ExitCode.OK
         worker = faust.Worker(
             app, loop=loop, quiet=True, redirect_stdouts=False, override_logging=False, debug=False
         )
@@ -32,3 +44,18 @@ def run(settings: Settings, metrics: Sequence[Metric] = METRICS) -> int:
         except SystemExit as end:
             return ExitCode.OK if not end.code else ExitCode.FAILED
     return ExitCode.OK
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Raise _Stopped on SIGTERM or SIGINT while the block runs, which waits for parts; later Faust looks after both."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise _Stopped
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from penstock import telemetry
 from penstock.errors import GaveUpWaiting, PenstockError
 from penstock.health import Health
-from penstock.kafka import partition_counts, producer_config
+from penstock.kafka import made, partition_counts, producer_config
 from penstock.log import get_logger
 from penstock.settings import Settings
 from penstock.topics import Topic
@@ -61,7 +61,8 @@ class Delivery:
         self._stopping = stopping
         self._limits = limits
         # No timeout for a message: it waits for the broker for as long as this process lives.
-        self._producer = Producer(
+        self._producer = made(
+            Producer,
             producer_config(
                 settings,
                 client_id="penstock-producers",
@@ -69,7 +70,7 @@ class Delivery:
                 linger_ms=10,
                 queue_buffering_max_messages=limits.queue_events,
                 queue_buffering_max_kbytes=QUEUE_KBYTES,
-            )
+            ),
         )
         self._truths: dict[str, TopicTruth] = {}
         self._produced = telemetry.counter(telemetry.PRODUCED, registry)

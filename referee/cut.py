@@ -15,6 +15,7 @@ from penstock.kafka import (
     REQUEST_TIMEOUT_S,
     check_same_topic,
     client_config,
+    made,
     partition_counts,
     topic_ids,
     translate,
@@ -44,7 +45,7 @@ class CutReader:
         self._settings = settings
         # Its offsets are asked for under the group's name; it never joins the group and never commits.
         group = group_id(settings, "processors")
-        self._consumer = Consumer(client_config(settings, group_id=group, enable_auto_commit=False))
+        self._consumer = made(Consumer, client_config(settings, group_id=group, enable_auto_commit=False))
 
     def read(self) -> Cut:
         """Return a cut as of now.

@@ -59,9 +59,11 @@ def check(timeout: TimeoutOption = 60.0) -> int:
     """
     from penstock.contract_lock import check as check_lock
     from penstock.contracts import load_contracts, load_lock
+    from penstock.log import configure_logging
     from penstock.settings import load_settings
 
     settings, contracts, locked = load_settings(), load_contracts(), load_lock()
+    configure_logging(settings)
     found = check_lock(contracts, locked)
     against = f"{len(locked)} locked versions"
     if settings.schema_registry_url:
@@ -85,12 +87,14 @@ def register_all(timeout: TimeoutOption = 60.0) -> int:
     The subject is topic + record name, its rule BACKWARD_TRANSITIVE. Run twice, the second says "unchanged".
     """
     from penstock.contracts import load_contracts
+    from penstock.log import configure_logging
     from penstock.registration import register_contracts
     from penstock.registry import Registry
     from penstock.settings import load_settings
     from penstock.waiting import wait_for
 
     settings = load_settings()
+    configure_logging(settings)
     if settings.schema_registry_url is None:
         raise UsageError("SCHEMA_REGISTRY_URL is not set: there is no registry to register with")
     registry, contracts = Registry(settings), load_contracts()

@@ -38,11 +38,13 @@ def create(
     A topic that exists is never changed: where it differs from the declaration a table says so, and the exit
     code is 1.
     """
+    from penstock.log import configure_logging
     from penstock.settings import load_settings
     from penstock.topic_admin import create_topics
     from penstock.waiting import wait_for
 
     settings = load_settings()
+    configure_logging(settings)
     if settings.embedded:
         typer.echo(_EMBEDDED)
         return ExitCode.OK
@@ -54,12 +56,14 @@ def create(
 
 def list_all(timeout: TimeoutOption = 10.0) -> int:
     """List the declared topics, and how the broker has them."""
+    from penstock.log import configure_logging
     from penstock.settings import load_settings
     from penstock.topic_admin import topic_states
     from penstock.topics import TOPICS
     from penstock.waiting import wait_for
 
     settings = load_settings()
+    configure_logging(settings)
     if settings.embedded:
         typer.echo(_EMBEDDED)
         print_table(_COLUMNS, (_row(topic, topic.full_name(settings), "on first use") for topic in TOPICS))

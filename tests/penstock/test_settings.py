@@ -131,3 +131,20 @@ def test_nothing_is_read_at_import() -> None:
     assert "PENSTOCK_EMBEDDED" not in os.environ
     assert not load_settings().embedded
     assert load_settings(embedded=True).embedded
+
+
+@pytest.mark.parametrize("servers", ["", "kafka:9092,", "kafka:port", "kafka:99999", ":9092"])
+def test_bootstrap_servers_that_can_never_be_reached_are_refused(servers: str) -> None:
+    with pytest.raises(UsageError, match="KAFKA_BOOTSTRAP_SERVERS"):
+        load_settings(kafka_bootstrap_servers=servers)
+
+
+@pytest.mark.parametrize("servers", ["kafka", "kafka:9092", "a:1, b:2", "[::1]:9092", "SASL_SSL://kafka:9092"])
+def test_bootstrap_servers_may_be_several_with_or_without_a_port(servers: str) -> None:
+    assert load_settings(kafka_bootstrap_servers=servers).kafka_bootstrap_servers == servers
+
+
+def test_a_database_port_that_is_no_number_is_refused_without_telling_the_password() -> None:
+    with pytest.raises(UsageError, match="DATABASE_URL: its value is wrong: its port") as refused:
+        load_settings(database_url="postgresql://u:secret@host:port/db")
+    assert "secret" not in str(refused.value)
