@@ -222,7 +222,11 @@ class Consumer(ThreadDelegateConsumer):
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         what = {tp: (offset, self._to_commit[tp]) for tp, offset in offsets.items()}
-        committed = await self._thread.commit_frontiers(what)
+        try:
+            committed = await self._thread.commit_frontiers(what)
+        except Exception as error:
+            self.worker.fail(error)
+            raise
         self.worker.committed({(tp.topic, tp.partition): data for tp, (_, data) in what.items()}, committed)
         return committed
 
@@ -233,9 +237,13 @@ class Producer(base.Producer):
     transport: "Transport"
 
     async def flush(self) -> None:
-        """Return when every result that was sent is acknowledged."""
+        """Return when every result that was sent is acknowledged; end the process if one never will be."""
         self.transport.worker.before_flush()
-        await asyncio.get_running_loop().run_in_executor(None, self.transport.sender.flush)
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, self.transport.sender.flush)
+        except Exception as error:
+            self.transport.worker.fail(error)
+            raise
         self.transport.worker.after_flush()
 
 

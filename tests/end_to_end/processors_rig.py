@@ -154,12 +154,14 @@ class Rig:
         recent[:] = [*recent[-200:], value]
         return value
 
-    def close_panes(self) -> None:
-        """Send a heartbeat to each source partition that makes all panes final."""
+    def close_panes(
+        self, topics: Sequence[str] = ("orders", "telemetry"), partitions: Sequence[int] = range(PARTITIONS)
+    ) -> None:
+        """Send a heartbeat to each of these partitions that makes all panes final."""
         beat = heartbeat(self.random.getrandbits(100), self.clock_ms + 10 * MINUTE_MS)
-        for topic in SOURCES:
-            for partition in range(PARTITIONS):
-                self.send(topic.name, partition, self.encode(topic.name, "Heartbeat", beat))
+        for topic in topics:
+            for partition in partitions:
+                self.send(topic, partition, self.encode(topic, "Heartbeat", beat))
         self._producer.flush()
 
     def encode(self, topic: str, record: str, event: Mapping[str, Any]) -> bytes:
