@@ -9,11 +9,14 @@ from prometheus_client.registry import Collector
 
 from consumers.stores import Store
 from consumers.view_files import Figure, View, render
-from penstock.errors import PenstockError
+from penstock.errors import PenstockError, Unavailable
 from penstock.log import get_logger
 
 REST_FACTOR = 20
 """A figure is read again when at least this many times the time has passed that reading it took."""
+
+AWAY_REST_S = 30.0
+"""How long no figure is read after the database did not answer: the other metrics must not wait for it."""
 
 MAX_LABEL = 100
 """Longer texts are cut: a label is for people."""
@@ -32,6 +35,7 @@ class Figures(Collector):
         ]
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, Metric]] = {}
+        self._away_until = 0.0
 
     def describe(self) -> Iterator[Metric]:
         """Name the figures, without reading any."""
@@ -56,11 +60,15 @@ class Figures(Collector):
         until, metric = self._known.get(figure.name, (began, None))
         if metric is not None and began < until:
             return metric
+        if began < self._away_until:
+            return None
         try:
             with self._store.snapshot() as transaction:
                 rows = transaction.fetch(sql)
         except PenstockError as error:
             get_logger("consumers").warning("a figure can't be read", figure=figure.name, why=str(error))
+            if isinstance(error, Unavailable):
+                self._away_until = time.monotonic() + AWAY_REST_S
             return None
         metric = GaugeMetricFamily(figure.name, figure.help, labels=figure.labels)
         for row in rows:

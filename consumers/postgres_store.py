@@ -15,6 +15,8 @@ from penstock.errors import PenstockError, Unavailable, UsageError
 from penstock.settings import mask_url
 
 CONNECT_TIMEOUT_S = 10
+LOCK_TIMEOUT_S = 5
+"""Who waits longer for a lock says so, answers the broker meanwhile, and tries again."""
 
 _PARAMETER = re.compile(r":(\w+)")
 _LOCK = 0x50454E53
@@ -84,8 +86,9 @@ class PostgresStore:
                 connection = psycopg.connect(self._url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
             except psycopg.Error as error:
                 raise self._explain_connect(error) from error
+            session = ("SET client_min_messages = warning", f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'")
             try:
-                for statement in ("SET client_min_messages = warning", *self._staging):
+                for statement in (*session, *self._staging):
                     connection.execute(statement.encode())
             except psycopg.Error as error:
                 connection.close()

@@ -51,6 +51,7 @@ class Reader:
         self._topics = {topic.full_name(settings): topic for topic in topics}
         self._health = health
         self._read_to: dict[Partition, int] = {}
+        self._ends: dict[Partition, int] = {}
         self._broker_away = False
         self.assigned: frozenset[Partition] = frozenset()
         self.moved = False
@@ -89,6 +90,8 @@ class Reader:
         self._consumer.assign(
             [TopicPartition(name, partition, start.offset) for (name, partition), start in starts.items()]
         )
+        # What hold() has paused stays so, even when it is assigned anew.
+        self._consumer.resume([TopicPartition(*partition) for partition in starts])
         self._read_to = {partition: start.merged for partition, start in starts.items()}
         self.moved = False
 
@@ -113,15 +116,17 @@ class Reader:
 
     def bounds(self, partition: Partition) -> tuple[int, int]:
         """Return the start and the end of the log, asked of the broker. Raises Unavailable."""
-        return watermark_offsets(self._consumer, *partition)
+        low, high = watermark_offsets(self._consumer, *partition)
+        self._ends[partition] = high
+        return low, high
 
     def known_end(self, partition: Partition) -> int | None:
-        """Return the end of the log as the last fetch knew it, without asking."""
+        """Return the end of the log as the last fetch knew it, or else :meth:`bounds`, without asking."""
         try:
             _, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
         except KafkaException:
-            return None
-        return high if high >= 0 else None
+            high = -1
+        return high if high >= 0 else self._ends.get(partition)
 
     def commit(self, positions: Mapping[Partition, int], *, wait: bool = False) -> None:
         """Tell the group how far the views are: for lag tools only, so a failure is only noted."""

@@ -3,9 +3,9 @@
 * ``PenstockError``            any failure that Penstock explains in one line (exit 1)
 
   * ``UsageError``             a wrong setting or argument (exit 2)
-  * ``Unavailable``            the broker, registry or database is away: retry, nothing is lost
+  * ``Unavailable``            the broker, registry or database is away: retry, nothing is lost (exit 3)
 
-    * ``GaveUpWaiting``        a one-shot command waited for its whole ``--timeout`` (exit 3)
+    * ``GaveUpWaiting``        a one-shot command waited for its whole ``--timeout``
 
   * ``ProtectiveStop``         a promise is broken: stop, commit nothing more (exit 4)
 
@@ -40,13 +40,13 @@ class UsageError(PenstockError):
 
 
 class Unavailable(PenstockError):
-    """The broker, registry or database does not answer now. Trying again is safe and right."""
+    """The broker, registry or database does not answer now. Trying again is safe and right; who does not gives up."""
+
+    exit_code = ExitCode.GAVE_UP
 
 
 class GaveUpWaiting(Unavailable):
     """A one-shot command's ``--timeout`` passed while a part was away."""
-
-    exit_code = ExitCode.GAVE_UP
 
 
 class ProtectiveStop(PenstockError):

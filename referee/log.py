@@ -19,6 +19,7 @@ from penstock.kafka import client_config, translate, watermark_offsets
 from penstock.letters import kept
 from penstock.settings import Settings
 from penstock.topics import group_id
+from penstock.waiting import wait_for
 
 CHUNK_RECORDS = 20_000
 """Records that are decoded at a time."""
@@ -152,7 +153,8 @@ class LogReader:
         """Return the log of [``start``, ``end``) of a partition of full topic name ``topic``.
 
         ``end`` must not be above the log's end. Offsets without a record are passed. Raises GaveUpWaiting
-        when the broker delivers nothing for too long, PenstockError when ``start`` is no longer in the log.
+        when the broker delivers nothing, or the registry is away, for too long, PenstockError when ``start`` is no
+        longer in the log.
         """
         builder = LogBuilder(self._max_record_bytes)
         if start < end:
@@ -161,9 +163,12 @@ class LogReader:
             while position < end:
                 chunk, position = self._fetch(f"{topic}/{partition}", position, end)
                 if chunk.offsets:
-                    builder.add(chunk, decoder.decode(chunk.values))
+                    builder.add(chunk, self._decoded(decoder, chunk.values))
             self._consumer.unassign()
         return builder.build(start, end)
+
+    def _decoded(self, decoder: Decoder, values: Sequence[bytes | None]) -> Decoded:
+        return wait_for("the registry", lambda: decoder.decode(values), timeout_s=self._patience_s)
 
     def _fetch(self, name: str, position: int, end: int) -> tuple[Chunk, int]:
         """Return the next records below ``end`` (none, if only offsets without one are left) and the

@@ -17,6 +17,7 @@ from penstock.errors import PenstockError, Unavailable, UsageError
 from penstock.settings import Settings, mask_url
 
 CONNECT_TIMEOUT_S = 10
+LOCK_TIMEOUT_S = 3
 Schema = Mapping[str, Any]
 
 
@@ -81,6 +82,7 @@ class Postgres:
             raise kind(f"DATABASE_URL: can't use {self._where}: {why}") from None
         self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         self._connection.read_only = True
+        self.fetch("SELECT set_config('lock_timeout', ?, true)", (f"{LOCK_TIMEOUT_S}s",))
 
     def fetch(self, sql: str, values: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
         """See :class:`Database`."""
