@@ -7,24 +7,22 @@ caller tells Faust, and calls :meth:`LogConsumer.take_assignment`, the only plac
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from penstock.errors import PenstockError, ProtectiveStop, Unavailable
 from penstock.health import Health
-from penstock.kafka import client_config, topic_ids, translate, watermark_offsets
+from penstock.kafka import member_config, topic_ids, translate, watermark_offsets
 from penstock.log import get_logger
 from penstock.settings import Settings
 from penstock.topics import SOURCES, group_id
 from penstock.waiting import wait_for
 from processors.restore import Found, Restored, restore
 from processors.stall import StallWatch
+from processors.stretch import AT_ONCE, FetchedMessage, Stretch, by_partition
 
 Partition = tuple[str, int]
-FetchedMessage = Any
-"""A ``confluent_kafka.Message`` without error: what its type hints call optional is there."""
 
 _LOST = {
     KafkaError._AUTO_OFFSET_RESET: "an offset that is needed is no longer in the log",
@@ -45,14 +43,14 @@ class Batch:
     topic: str
     partition: int
     generation: int
-    messages: list[FetchedMessage]
+    records: Stretch
     follows: int
     log_end: int
 
     @property
     def first_offset(self) -> int:
         """Offset of the first record."""
-        return int(self.messages[0].offset())
+        return self.records.offsets[0]
 
 
 class LogConsumer:
@@ -72,7 +70,16 @@ class LogConsumer:
         self.rebalanced = False
         self.owned: tuple[Partition, ...] = ()
         self.restored: dict[Partition, Restored] = {}
-        self._consumer = Consumer(_consumer_config(settings) | {"error_cb": self._on_error})
+        self._consumer = Consumer(
+            member_config(
+                settings,
+                group_id(settings, "processors"),
+                enable_partition_eof=True,
+                fetch_message_max_bytes=2 << 20,
+                fetch_wait_max_ms=50,
+                error_cb=self._on_error,
+            )
+        )
 
     def subscribe(self, topics: Iterable[str]) -> None:
         """Join the group."""
@@ -105,27 +112,29 @@ class LogConsumer:
         if first is None:
             self._stall.look(self._not_fetched)
             return []
-        more = self._settings.fetch_batch_records - 1
-        messages = [first, *(self._consumer.consume(more, 0) if more else ())]
-        if self.rebalanced:
-            return []
-        return self._batches(messages)
-
-    def _batches(self, messages: list[FetchedMessage]) -> list[Batch]:
         batches: dict[Partition, Batch] = {}
-        for tp, run in groupby(messages, lambda message: (message.topic(), message.partition())):
-            records = [message for message in run if self._is_record(message)]
-            if not records:
-                continue
-            if tp in batches:
-                batches[tp].messages += records
-            else:
-                batches[tp] = Batch(*tp, self.generation, records, self._handed_out[tp], self._end_of(tp))
-            self._handed_out[tp] = records[-1].offset() + 1
-            self._stall.moved()
+        messages, left = [first], self._settings.fetch_batch_records
+        while messages:
+            self._take(messages, batches)
+            left -= len(messages)
+            messages = self._consumer.consume(min(left, AT_ONCE), 0) if left else []
+            if self.rebalanced:
+                return []
         if batches:
+            self._stall.moved()
             self._health.here("kafka")
         return list(batches.values())
+
+    def _take(self, messages: list[FetchedMessage], batches: dict[Partition, Batch]) -> None:
+        """Add what was fetched to the batches of their partitions."""
+        if any(message.error() for message in messages):
+            messages = [message for message in messages if self._is_record(message)]
+        for tp, records in by_partition(messages).items():
+            if tp in batches:
+                batches[tp].records.extend(records)
+            else:
+                batches[tp] = Batch(*tp, self.generation, records, self._handed_out[tp], self._end_of(tp))
+            self._handed_out[tp] = records.offsets[-1] + 1
 
     def _is_record(self, message: FetchedMessage) -> bool:
         error = message.error()
@@ -231,20 +240,3 @@ class LogConsumer:
     def close(self) -> None:
         """Leave the group."""
         self._consumer.close()
-
-
-def _consumer_config(settings: Settings) -> dict[str, Any]:
-    return client_config(
-        settings,
-        group_id=group_id(settings, "processors"),
-        enable_auto_commit=False,
-        enable_partition_eof=True,
-        auto_offset_reset="error",
-        partition_assignment_strategy="roundrobin",
-        session_timeout_ms=settings.session_timeout_ms,
-        heartbeat_interval_ms=max(settings.session_timeout_ms // 4, 300),
-        fetch_queue_backoff_ms=10,
-        queued_min_messages=20_000,
-        fetch_message_max_bytes=2 * 1024 * 1024,
-        fetch_wait_max_ms=50,
-    )

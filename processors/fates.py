@@ -93,10 +93,12 @@ class SeenIds:
     def _first_of_pane(self, pane: int, frame: pl.DataFrame) -> pl.DataFrame:
         seen = self._by_pane.setdefault(pane, set())
         ids = frame["event_id"].to_list()
-        new = set(ids)
-        if len(new) == len(ids) and seen.isdisjoint(new):
-            seen |= new
-            return frame
+        if seen.isdisjoint(ids):
+            before = len(seen)
+            seen.update(ids)
+            if len(seen) - before == len(ids):
+                return frame
+            return frame.unique("event_id", keep="first", maintain_order=True)
         # In columns (unique, then is_in) this was slower.
         fresh = [id_ not in seen and not seen.add(id_) for id_ in ids]  # type: ignore[func-returns-value]
         return frame.filter(pl.Series(fresh, dtype=pl.Boolean))

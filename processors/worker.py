@@ -6,6 +6,7 @@ Lives on Faust's main loop. Knows generations: what an older one still brings is
 import asyncio
 import os
 import time
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 
 from penstock.avro import Decoded, Decoder
@@ -13,19 +14,19 @@ from penstock.errors import ExitCode, PenstockError, ProtectiveStop, Unavailable
 from penstock.failpoints import failpoint
 from penstock.frontier import Frontier
 from penstock.health import Health
-from penstock.letters import Headers
 from penstock.log import get_logger
 from penstock.metrics import METRICS, Metric
 from penstock.settings import Settings
 from penstock.topics import SOURCES
 from penstock.waiting import wait_for
-from processors.consumer import Batch, FetchedMessage, Partition
+from processors.consumer import Batch, Partition
 from processors.fates import longest_run
 from processors.fold import PartitionFold, Records, Step
 from processors.gauges import Gauges
 from processors.outbox import Letter, Origin, Outbox, Outgoing
 from processors.restore import Restored
 from processors.sender import Sender
+from processors.stretch import Stretch
 
 
 class Worker:
@@ -94,21 +95,20 @@ class Worker:
             return
         began = time.perf_counter()
         self._check_chain(tp, batch)
-        messages = batch.messages
-        below = [message for message in messages if message.offset() < fold.refold_until]
+        stretch = batch.records
+        below = bisect_left(stretch.offsets, fold.refold_until)
         if below:
-            records = await self._records(tp, below)
+            records = await self._records(tp, stretch[:below])
             if self._folds.get(tp) is not fold:
                 return
             fold.refold(records)
-        if len(below) < len(messages):
-            await self._step(tp, fold, messages[len(below) :])
+        if below < len(stretch):
+            await self._step(tp, fold, stretch[below:] if below else stretch)
         if self._folds.get(tp) is not fold:  # all state was dropped while the registry was awaited
             return
         self._lag[tp] = max(batch.log_end - fold.position, 0)
-        last_appended_ms = batch.messages[-1].timestamp()[1]
-        self._gauges.batch(self._origins[tp], fold, len(messages), time.perf_counter() - began)
-        self._gauges.lag(self._origins[tp], self._lag[tp], last_appended_ms)
+        self._gauges.batch(self._origins[tp], fold, len(stretch), time.perf_counter() - began)
+        self._gauges.lag(self._origins[tp], self._lag[tp], stretch.appended_ms[-1])
 
     def _check_chain(self, tp: Partition, batch: Batch) -> None:
         if batch.follows != self._reached[tp]:
@@ -116,38 +116,36 @@ class Worker:
                 f"{tp[0]}[{tp[1]}]: a batch that follows offset {batch.follows} came when {self._reached[tp]} was "
                 "reached: one was lost on the way; this is a bug, a restart goes on from the last commit"
             )
-        self._reached[tp] = batch.messages[-1].offset() + 1
+        self._reached[tp] = batch.records.offsets[-1] + 1
 
-    async def _step(self, tp: Partition, fold: PartitionFold, messages: Sequence[FetchedMessage]) -> None:
-        records = await self._records(tp, messages)
+    async def _step(self, tp: Partition, fold: PartitionFold, stretch: Stretch) -> None:
+        records = await self._records(tp, stretch)
         if self._folds.get(tp) is not fold:
             return
         step = fold.step(records)
-        self._limit_dead_letters(tp, step, len(messages))
-        self._send(self._outgoing(self._origins[tp], fold, step, messages))
+        self._limit_dead_letters(tp, step, len(stretch))
+        self._send(self._outgoing(self._origins[tp], fold, step, stretch))
         self._commit_points[tp] = (fold.restart_offset, fold.frontier)
         self._gauges.step(self._origins[tp], step)
 
-    async def _records(self, tp: Partition, messages: Sequence[FetchedMessage]) -> Records:
+    async def _records(self, tp: Partition, stretch: Stretch) -> Records:
         decoder = self._decoders[self._names[tp[0]]]
-        values = [message.value() for message in messages]
         try:
-            decoded = decoder.decode(values)
+            decoded = decoder.decode(stretch.values)
         except Unavailable:
-            decoded = await asyncio.to_thread(self._decode_when_back, decoder, values)
-        offsets = _offsets(messages)
-        return Records(offsets, [message.timestamp()[1] for message in messages], decoded)
+            decoded = await asyncio.to_thread(self._decode_when_back, decoder, stretch.values)
+        return Records(stretch.offsets, stretch.appended_ms, decoded)
 
     def _decode_when_back(self, decoder: Decoder, values: list[bytes | None]) -> Decoded:
         return wait_for("registry", lambda: decoder.decode(values), health=self.health)
 
     def _outgoing(
-        self, origin: Origin, fold: PartitionFold, step: Step, messages: Sequence[FetchedMessage]
+        self, origin: Origin, fold: PartitionFold, step: Step, stretch: Stretch
     ) -> Iterable[Outgoing]:
         if step.late is not None:
-            yield self._outbox.late(step.late, _letters(messages, step.late["_index"]), origin)
+            yield self._outbox.late(step.late, _letters(stretch, step.late["_index"]), origin)
         if step.dead:
-            letters = _letters(messages, (rejection.position for rejection in step.dead))
+            letters = _letters(stretch, (rejection.position for rejection in step.dead))
             yield self._outbox.dead(step.dead, letters, origin)
         for metric, rows in step.final:
             yield self._outbox.results(metric, rows, origin, fold.position, final=True)
@@ -225,25 +223,5 @@ class Worker:
         os._exit(code)
 
 
-def _offsets(messages: Sequence[FetchedMessage]) -> Sequence[int]:
-    """Return the offsets; a range where none is missing."""
-    first, last = messages[0].offset(), messages[-1].offset()
-    if last - first == len(messages) - 1:
-        return range(first, last + 1)
-    return [message.offset() for message in messages]
-
-
-def _letters(messages: Sequence[FetchedMessage], positions: Iterable[int]) -> dict[int, Letter]:
-    return {position: _letter(messages[position]) for position in positions}
-
-
-def _letter(message: FetchedMessage) -> Letter:
-    return Letter(message.offset(), message.timestamp()[1], message.key(), message.value(), _headers(message))
-
-
-def _headers(message: FetchedMessage) -> Headers:
-    """Return the headers; none if a name is no UTF-8: then the client can't read any."""
-    try:
-        return [(name, value) for name, value in message.headers() or []]
-    except (SystemError, UnicodeError):
-        return []
+def _letters(stretch: Stretch, positions: Iterable[int]) -> dict[int, Letter]:
+    return {position: stretch.letter(position) for position in positions}

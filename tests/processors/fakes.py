@@ -20,6 +20,7 @@ from processors.consumer import Batch
 from processors.gauges import Gauges
 from processors.outbox import Outbox
 from processors.restore import Restored
+from processors.stretch import Stretch
 from processors.worker import Worker
 from tests.processors.logs import decoder
 from tests.processors.model import Entry
@@ -102,6 +103,6 @@ class Stand:
 
 def batch(entries: Sequence[Entry], generation: int = 1, follows: int | None = None, **more: Any) -> Batch:
     """Return a batch of these records, which follows the one before."""
-    messages: list[Any] = [Message(entry, **more) for entry in entries]
+    records = Stretch.of([Message(entry, **more) for entry in entries])
     first = entries[0].offset if follows is None else follows
-    return Batch(*ORDERS, generation, messages, first, entries[-1].offset + 1)
+    return Batch(*ORDERS, generation, records, first, entries[-1].offset + 1)

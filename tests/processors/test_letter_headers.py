@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from processors.worker import _letter
+from processors.stretch import Stretch
 
 
 class Unreadable:
@@ -24,6 +24,18 @@ class Unreadable:
         return b"value"
 
 
+class Readable(Unreadable):
+    """One whose headers can be read."""
+
+    def headers(self) -> Any:
+        return [("trace", b"1")]
+
+
 def test_a_record_with_an_unreadable_header_is_kept_without_headers() -> None:
-    letter = _letter(Unreadable())
+    letter = Stretch.of([Readable(), Unreadable(), Readable()]).letter(1)
     assert (letter.offset, letter.key, letter.value, letter.headers) == (7, b"key", b"value", [])
+
+
+def test_its_neighbours_keep_theirs() -> None:
+    stretch = Stretch.of([Readable(), Unreadable(), Readable()])
+    assert [stretch.letter(position).headers for position in (0, 2)] == [[("trace", b"1")]] * 2
