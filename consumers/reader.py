@@ -15,7 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from consumers.batches import Batch, batches
 from penstock.errors import Unavailable
 from penstock.health import Health
-from penstock.kafka import client_config, made, partition_counts, translate, watermark_offsets
+from penstock.kafka import made, member_config, partition_counts, translate, watermark_offsets
 from penstock.log import get_logger
 from penstock.settings import Settings
 from penstock.topics import Topic
@@ -58,17 +58,9 @@ class Reader:
         """True when positions must be given with :meth:`start` before anything is read."""
         self._consumer = made(
             Consumer,
-            client_config(
+            member_config(
                 settings,
-                group_id=group,
-                enable_auto_commit=False,
-                enable_auto_offset_store=False,
-                auto_offset_reset="error",
-                partition_assignment_strategy="roundrobin",
-                session_timeout_ms=settings.session_timeout_ms,
-                heartbeat_interval_ms=max(settings.session_timeout_ms // 4, 250),
-                fetch_queue_backoff_ms=10,
-                queued_min_messages=20_000,
+                group,
                 queued_max_messages_kbytes=16_384,
                 fetch_message_max_bytes=4 << 20,
                 topic_metadata_refresh_interval_ms=5_000,
