@@ -6,6 +6,7 @@ told where. So no callback touches the database, and what a rebalance left over 
 Every method is called from one thread: a confluent-kafka consumer is not to be shared.
 """
 
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -19,6 +20,8 @@ from penstock.kafka import made, member_config, partition_counts, translate, wat
 from penstock.log import get_logger
 from penstock.settings import Settings
 from penstock.topics import Topic
+
+CLOSE_TIMEOUT_S = 5.0
 
 Partition = tuple[str, int]
 """Full topic name and partition."""
@@ -143,8 +146,10 @@ class Reader:
             self._health.here("broker")
 
     def close(self) -> None:
-        """Leave the group."""
-        self._consumer.close()
+        """Leave the group; without waiting for long for a broker that is away, which then sees it by itself."""
+        leaving = threading.Thread(target=self._consumer.close, name="leaving", daemon=True)
+        leaving.start()
+        leaving.join(CLOSE_TIMEOUT_S)
 
     def _consume(self, records: int, timeout_s: float) -> list[Message]:
         messages: list[Message] = self._consumer.consume(records, timeout_s)

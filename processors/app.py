@@ -38,9 +38,12 @@ class WithoutWeb(BootStrategy):
 
 
 class App(faust.App):
-    """A Faust app without a web server."""
+    """A Faust app without a web server, and without folders for tables where it was started."""
 
     BootStrategy = WithoutWeb
+
+    def _create_directories(self) -> None:
+        """Make none: there is no state but the log's."""
 
 
 def make_app(

@@ -1,7 +1,9 @@
 """Running the processors as a process of their own."""
 
 import asyncio
+import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -17,13 +19,40 @@ from penstock.metrics import METRICS, Metric
 from penstock.settings import Settings
 from processors.app import make_app, tune_garbage_collector
 
+STOP_GRACE_S = 8.0
+"""How long the end may wait for a broker that is away: less than a container's grace."""
+
 
 class _Stopped(BaseException):
     """A signal to stop came before there was anything to finish."""
 
 
+class _Worker(faust.Worker):
+    """Ends by itself even if the broker never acknowledges what was sent: a restart goes on from the last commit."""
+
+    async def stop(self) -> None:
+        """Commit what is settled and stop; after :data:`STOP_GRACE_S` end with exit code 3, without a commit."""
+        timer = threading.Timer(STOP_GRACE_S, _give_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            await super().stop()
+        finally:
+            timer.cancel()
+
+
+def _give_up() -> None:
+    get_logger("processors").error(
+        f"gave up: the broker is away, and did not acknowledge in {STOP_GRACE_S:.0f} s what was sent; nothing is lost: "
+        "a restart goes on from the last commit"
+    )
+    os._exit(ExitCode.GAVE_UP)
+
+
 def run(settings: Settings, metrics: Sequence[Metric] = METRICS) -> int:
-    """Run until SIGTERM or SIGINT, then commit what is settled and return 0. ``metrics`` are what is folded."""
+    """Run until SIGTERM or SIGINT, then commit what is settled and return 0.
+
+    Ends with 3 if the broker is away then. ``metrics`` are what is folded."""
     health, registry = Health(), CollectorRegistry()
     asyncio.set_event_loop(loop := asyncio.new_event_loop())
     with serve_http("processors", settings, health, registry) as address:
@@ -34,7 +63,7 @@ def run(settings: Settings, metrics: Sequence[Metric] = METRICS) -> int:
         except _Stopped:
             get_logger("processors").info("stopped before it began")
             return ExitCode.OK
-        worker = faust.Worker(
+        worker = _Worker(
             app, loop=loop, quiet=True, redirect_stdouts=False, override_logging=False, debug=False
         )
         worker.spinner = None

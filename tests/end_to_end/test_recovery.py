@@ -242,3 +242,17 @@ def test_processors_and_producers_wait_for_a_registry_that_comes_late(
         pipeline.prove()
         assert pipeline.row("SELECT count(*) > 0 FROM orders") in ((1,), (True,))
         pipeline.stop()
+
+
+def test_views_wait_for_a_registry_that_comes_late_and_skip_nothing(
+    parts: Parts, log: Log, tmp_path: Path, registry_gate: Gate
+) -> None:
+    gated = parts.registry_url.replace(f":{urlsplit(parts.registry_url).port}/", f":{registry_gate.port}/")
+    with Pipeline(parts._replace(registry_url=gated), tmp_path, prefix=log.prefix) as pipeline:
+        views = pipeline.start_views()
+        assert f"127.0.0.1:{registry_gate.port}" in views.until_waiting_for("registry")
+        registry_gate.open()
+        views.until_ready()
+        pipeline.verify()
+        assert shown_totals(pipeline) == totals_of(log.truth)
+        pipeline.stop()
