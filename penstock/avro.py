@@ -71,9 +71,9 @@ class Decoder:
         """Decode a batch. Raises ProtectiveStop and Unavailable as :meth:`SchemaIds.writer` does."""
         parts = _Parts()
         usable, positions = self._within_limits(values, parts.rejections)
-        headers = list(map(_header, usable))
-        readings = {header: self._reading(header) for header in sorted(set(headers))}
+        readings = {header: self._reading(header) for header in sorted(set(map(_header, usable)))}
         refused = {header: why for header, why in readings.items() if not isinstance(why, Reading)}
+        headers = list(map(_header, usable)) if refused or len(readings) > 1 else []
         if refused:
             pairs = zip(positions, headers, strict=True)
             parts.rejections += [Rejection(at, *refused[header]) for at, header in pairs if header in refused]
@@ -91,10 +91,12 @@ class Decoder:
         self, values: Sequence[bytes | None], rejections: list[Rejection]
     ) -> tuple[Sequence[bytes], Sequence[int]]:
         positions: Sequence[int] = range(len(values))
-        if None not in values:
-            whole: Sequence[bytes] = values  # type: ignore[assignment]  # just seen
-            if not whole or max(map(len, whole)) <= self._max_bytes:
+        whole: Sequence[bytes] = values  # type: ignore[assignment]  # as len() finds out
+        try:
+            if max(map(len, whole), default=0) <= self._max_bytes:
                 return whole, positions
+        except TypeError:
+            pass
         kept = []
         for index, value in enumerate(values):
             if value is None:

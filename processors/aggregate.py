@@ -11,6 +11,7 @@ from penstock.pipeline import PANE_MS
 from processors.fates import PANE
 
 DIRTY = "_dirty"
+_DIRTY_ONCE = pl.Series(DIRTY, [True])
 _LIMIT = 1 << 63
 _MONEY_LIMIT = 10**18
 """Sums of money are decimals of 18 digits in the results' contracts: a reader could not read more."""
@@ -76,11 +77,14 @@ def _again(measure: Measure) -> list[pl.Expr]:
 
 def _complete(metric: Metric, frame: pl.DataFrame) -> pl.DataFrame:
     """Add the measures that this source does not have, and put the columns in their order."""
-    wanted: list[pl.Expr] = []
-    for measure in metric.measures:
-        for name, dtype, empty in _columns(measure):
-            present = name in frame.columns
-            wanted.append(pl.col(name).cast(dtype) if present else pl.lit(empty, dtype=dtype).alias(name))
+    columns = [column for measure in metric.measures for column in _columns(measure)]
+    have = frame.schema
+    if all(have.get(name) == dtype for name, dtype, _ in columns):
+        return frame
+    wanted = [
+        pl.col(name).cast(dtype) if name in have else pl.lit(empty, dtype=dtype).alias(name)
+        for name, dtype, empty in columns
+    ]
     return frame.select(PANE, *metric.group, *wanted)
 
 
@@ -96,7 +100,21 @@ def _columns(measure: Measure) -> list[tuple[str, type[pl.DataType], int | None]
 
 def with_panes(rows: pl.DataFrame, pane_of: pl.DataFrame) -> pl.DataFrame:
     """Return those of ``rows`` whose record is in ``pane_of`` (``_index``, ``_pane``), with their pane."""
-    return rows.join(pane_of.select(INDEX, PANE), on=INDEX, how="inner", maintain_order="left")
+    if rows[INDEX].equals(pane_of[INDEX]):  # all are: no need to look each one up
+        return rows.hstack([pane_of[PANE]])
+    return rows.join(pane_of[[INDEX, PANE]], on=INDEX, how="inner", maintain_order="left")
+
+
+def with_parents(items: pl.DataFrame, records: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+    """Return those of ``items`` whose record is in ``records``, with the record's ``columns``.
+
+    ``_index`` ascends in both.
+    """
+    if not items.is_empty() and not records.is_empty():
+        index, first, last = items[INDEX], records[INDEX][0], records[INDEX][-1]
+        if last - first == len(records) - 1 and first <= index[0] and index[-1] <= last:
+            return items.hstack(records[columns][index - first])  # none is missing: no need to look each one up
+    return items.join(records[[INDEX, *columns]], on=INDEX, how="inner")
 
 
 class OpenGroups:
@@ -114,7 +132,7 @@ class OpenGroups:
 
     def add(self, rows: pl.DataFrame) -> None:
         """Take a batch's partial aggregates."""
-        self._pile.append(rows.with_columns(pl.lit(value=True).alias(DIRTY)))
+        self._pile.append(rows.hstack([_DIRTY_ONCE.new_from_index(0, len(rows))]))
         self._piled += len(rows)
         if self._piled > max(10_000, 0 if self._merged is None else len(self._merged)):
             self._merge()

@@ -14,7 +14,7 @@ from penstock.avro import INDEX, Decoded, Rejection
 from penstock.frontier import Fates, Frontier
 from penstock.metrics import Metric
 from penstock.pipeline import ALLOWED_DISORDER_MS, MAX_AHEAD_MS, NO_TIME, PANE_MS, watermark
-from processors.aggregate import OpenGroups, partial, with_panes
+from processors.aggregate import OpenGroups, partial, with_panes, with_parents
 from processors.fates import HEARTBEAT, PANE, SeenIds, judge
 
 
@@ -50,6 +50,7 @@ class PartitionFold:
         self._start_of_pane: dict[int, int] = {}
         self._seen = SeenIds()
         self._groups = [OpenGroups(metric) for metric in metrics]
+        self._of_records = _columns_of_records(metrics)
         self._fates = frontier.fates
         self.complete = False
         """If the open panes are whole again, as far as ``P``: until then there is nothing to say of them."""
@@ -123,7 +124,7 @@ class PartitionFold:
         firsts = applied.group_by(PANE).agg(pl.col(INDEX).min())
         for pane, index in firsts.iter_rows():
             self._start_of_pane.setdefault(pane, records.offsets[index])
-        sources = _sources(records.decoded, applied)
+        sources = _sources(records.decoded, applied, self._of_records)
         for groups in self._groups:
             rows = partial(groups.metric, sources)
             if rows is not None:
@@ -147,14 +148,20 @@ def _behind_torn_panes(first_appended_ms: int) -> int:
     return -(-torn_until // PANE_MS) * PANE_MS + ALLOWED_DISORDER_MS
 
 
-def _sources(decoded: Decoded, applied: pl.DataFrame) -> Mapping[str, pl.DataFrame]:
-    """Return the applied rows by source, with their panes."""
+def _columns_of_records(metrics: Sequence[Metric]) -> set[str]:
+    """Return the columns of records that measures of their items may read, by name."""
+    named = {name for metric in metrics for measure in metric.measures for name in (measure.column, measure.times)}
+    return named | {name for metric in metrics for name in metric.group} | {PANE, "occurred_at", "event_id"}
+
+
+def _sources(decoded: Decoded, applied: pl.DataFrame, of_records: set[str]) -> Mapping[str, pl.DataFrame]:
+    """Return the applied rows by source, with their panes; items also have the columns ``of_records``."""
     records = {
         name: with_panes(rows, applied) for name, rows in decoded.records.items() if name != HEARTBEAT
     }
     items = {}
     for name, rows in decoded.items.items():
         parent = records[name.split(".")[0]]
-        clashing = set(rows.columns) - {INDEX}
-        items[name] = rows.join(parent.select(pl.exclude(clashing)), on=INDEX, how="inner")
+        columns = [column for column in parent.columns if column in of_records and column not in rows.columns]
+        items[name] = with_parents(rows, parent, columns)
     return {**records, **items, "*": applied}
