@@ -87,8 +87,11 @@ class KafkaBroker(Part):
         heap_mb: int = 768,
         jvm_options: Sequence[str] = (),
         settings: Mapping[str, str] | None = None,
+        node_id: int = NODE_ID,
     ) -> None:
         super().__init__()
+        self.node_id = node_id
+        self.cluster_id = _new_cluster_id()
         self.port = free_port()
         self.controller_port = free_port()
         self._java_options = java_options(heap_mb, jvm_options)
@@ -127,7 +130,7 @@ class KafkaBroker(Part):
         except KafkaException:
             return False
         partitions = [part for topic in cluster.topics.values() for part in topic.partitions.values()]
-        return NODE_ID in cluster.brokers and all(part.leader == NODE_ID for part in partitions)
+        return self.node_id in cluster.brokers and all(part.leader == self.node_id for part in partitions)
 
     @property
     def _properties_path(self) -> Path:
@@ -148,8 +151,8 @@ class KafkaBroker(Part):
         controller = f"{LOOPBACK}:{self.controller_port}"
         return {
             "process.roles": "broker,controller",
-            "node.id": str(NODE_ID),
-            "controller.quorum.voters": f"{NODE_ID}@{controller}",
+            "node.id": str(self.node_id),
+            "controller.quorum.voters": f"{self.node_id}@{controller}",
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAINTEXT",
             "listeners": f"PLAINTEXT://{self.bootstrap_servers},CONTROLLER://{controller}",
@@ -176,7 +179,7 @@ class KafkaBroker(Part):
 
     def _format_storage(self) -> None:
         command = [*self._java(QUICK_START), "kafka.tools.StorageTool", "format"]
-        command += [f"--cluster-id={_cluster_id()}", "--config", self._properties_path]
+        command += [f"--cluster-id={self.cluster_id}", "--config", self._properties_path]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=FORMAT_TIMEOUT_SECONDS, check=False
         )
@@ -200,6 +203,6 @@ def _fetch_jars(folder: Path) -> None:
     pom.unlink()
 
 
-def _cluster_id() -> str:
+def _new_cluster_id() -> str:
     """A random id in Kafka's form: 16 bytes in URL-safe base64 without padding."""
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode("ascii").rstrip("=")
