@@ -111,9 +111,9 @@ class Materialization:
         if time.monotonic() >= self._next_tick:
             self._tick()
 
-    def commit(self, *, wait: bool = False) -> None:
-        """Tell the group how far the views are."""
-        self._reader.commit(self._positions(), wait=wait)
+    def end(self) -> None:
+        """Tell the group how far the views are, and leave it."""
+        self._reader.close(self._positions())
 
     def _find_positions(self) -> None:
         """Ask the database and the broker where to read on, for what is assigned now. Raises ProtectiveStop."""
@@ -178,7 +178,7 @@ class Materialization:
         self._meters.merged(view, batch, staged)
 
     def _tick(self) -> None:
-        self.commit()
+        self._reader.commit(self._positions())
         self._reader.check_broker()
         now = time.monotonic()
         for (name, partition), next_ in self._positions().items():

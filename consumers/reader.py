@@ -56,6 +56,7 @@ class Reader:
         self._read_to: dict[Partition, int] = {}
         self._ends: dict[Partition, int] = {}
         self._broker_away = False
+        self._closed = False
         self.assigned: frozenset[Partition] = frozenset()
         self.moved = False
         """True when positions must be given with :meth:`start` before anything is read."""
@@ -123,18 +124,12 @@ class Reader:
             high = -1
         return high if high >= 0 else self._ends.get(partition)
 
-    def commit(self, positions: Mapping[Partition, int], *, wait: bool = False) -> None:
-        """Tell the group how far the views are: for lag tools only, so a failure is only noted."""
-        offers = [TopicPartition(*partition, offset) for partition, offset in positions.items()]
-        if not offers:
-            return
-        try:
-            if wait:
-                self._consumer.commit(offsets=offers, asynchronous=False)
-            else:
+    def commit(self, positions: Mapping[Partition, int]) -> None:
+        """Tell the group how far the views are: for lag tools only, so it is not waited for."""
+        offers = _offers(positions)
+        if offers:
+            with suppress(KafkaException):
                 self._consumer.commit(offsets=offers, asynchronous=True)
-        except KafkaException as error:
-            get_logger("consumers").debug("the advisory commit failed", why=str(error))
 
     def check_broker(self) -> None:
         """If the broker was away, ask if it is back."""
@@ -145,11 +140,21 @@ class Reader:
             self._broker_away = False
             self._health.here("broker")
 
-    def close(self) -> None:
-        """Leave the group; without waiting for long for a broker that is away, which then sees it by itself."""
-        leaving = threading.Thread(target=self._consumer.close, name="leaving", daemon=True)
+    def close(self, positions: Mapping[Partition, int] | None = None) -> None:
+        """Tell the group how far the views are, and leave it. For a broker that is away nobody waits for long: it sees
+        by itself that we are gone, and what was told is for lag tools only."""
+        if self._closed:
+            return
+        self._closed = True
+        leaving = threading.Thread(target=self._leave, args=(_offers(positions or {}),), name="leaving", daemon=True)
         leaving.start()
         leaving.join(CLOSE_TIMEOUT_S)
+
+    def _leave(self, offers: list[TopicPartition]) -> None:
+        if offers:
+            with suppress(KafkaException):
+                self._consumer.commit(offsets=offers, asynchronous=False)
+        self._consumer.close()
 
     def _consume(self, records: int, timeout_s: float) -> list[Message]:
         messages: list[Message] = self._consumer.consume(records, timeout_s)
@@ -188,3 +193,7 @@ class Reader:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._broker_away = True
             self._health.away("broker", error.str())
+
+
+def _offers(positions: Mapping[Partition, int]) -> list[TopicPartition]:
+    return [TopicPartition(*partition, offset) for partition, offset in positions.items()]

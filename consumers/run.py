@@ -49,7 +49,7 @@ def run(settings: Settings, names: Iterable[str], stopping: threading.Event, *, 
             materialization.begin(swap=swap)
             while not stopping.is_set():
                 materialization.step()
-            materialization.commit(wait=True)
+            materialization.end()
         except GaveUpWaiting:
             get_logger(STAGE).info("stopped while waiting")
         except PenstockError as error:
