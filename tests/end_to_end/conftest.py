@@ -8,9 +8,9 @@ from typing import Literal
 import pytest
 
 from testbed.kafka import ExternalKafka, KafkaBroker
+from testbed.pipeline import Parts, Pipeline
 from testbed.postgres import Postgres
 from testbed.registry import SchemaRegistry
-from tests.end_to_end.pipeline import Parts, Pipeline
 
 DatabaseKind = Literal["sqlite", "postgres"]
 

@@ -26,12 +26,12 @@ from penstock.topics import BY_NAME
 from testbed.java import QUICK_START
 from testbed.kafka import KafkaBroker
 from testbed.part import Part
+from testbed.pipeline import REPOSITORY, Answer, Done, Parts, Pipeline, Stage, fates
 from testbed.postgres import Postgres
 from testbed.processes import LOOPBACK, free_port, wait_until
 from testbed.registry import SchemaRegistry
 from tests.end_to_end.conftest import DatabaseKind
 from tests.end_to_end.gate import Gate
-from tests.end_to_end.pipeline import REPOSITORY, Answer, Done, Parts, Pipeline, Stage, fates
 
 pytestmark = pytest.mark.real
 

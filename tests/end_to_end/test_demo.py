@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from testbed.pipeline import REPOSITORY
 from testbed.processes import ChildProcess, wait_until
-from tests.end_to_end.pipeline import REPOSITORY
 
 pytestmark = pytest.mark.slow
 

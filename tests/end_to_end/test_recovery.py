@@ -17,9 +17,9 @@ from penstock.contracts import contracts_of, load_contracts
 from penstock.schema_ids import schema_ids
 from penstock.settings import load_settings
 from penstock.topics import BY_NAME, PARTITIONS, TOPICS
+from testbed.pipeline import Parts, Pipeline, fates
 from tests.end_to_end.conftest import DatabaseKind
 from tests.end_to_end.gate import Gate
-from tests.end_to_end.pipeline import Parts, Pipeline, fates
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

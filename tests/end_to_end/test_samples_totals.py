@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from testbed.pipeline import REPOSITORY, Parts, Pipeline, fates
 from tests.end_to_end.conftest import DatabaseKind
-from tests.end_to_end.pipeline import REPOSITORY, Parts, Pipeline, fates
 
 SAMPLES = REPOSITORY / "samples"
 THERMOSTAT = SAMPLES / "numenta" / "ambient_temperature_system_failure.csv"

@@ -24,7 +24,7 @@ from testbed.processes import LOOPBACK, ChildProcess, PartError, free_port, wait
 
 T = TypeVar("T")
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[1]
 SETTLE_TIMEOUT_S = 120.0
 COMMAND_TIMEOUT_S = 120.0
 _OURS = re.compile("KAFKA_|PENSTOCK_|SCHEMA_REGISTRY_|LOG_|DATABASE_URL$|PYTHONPATH$")
