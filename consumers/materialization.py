@@ -1,9 +1,8 @@
 """The loop of the stage: read, decode, merge, say how it goes. What it decides, it asks of the modules it calls."""
 
-import gc
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from consumers.batches import Batch
@@ -43,13 +42,22 @@ def topics_of(views: Iterable[View]) -> tuple[Topic, ...]:
     return tuple({topic.name: topic for view in views for topic in view.topics}.values())
 
 
+def decoders_of(settings: Settings, views: Iterable[View], ids: SchemaIds) -> dict[str, Decoder]:
+    """Return the decoders of the topics that ``views`` read, by logical name."""
+    contracts = load_contracts()
+    return {topic.name: Decoder(topic, contracts, ids, _max_bytes(topic, settings)) for topic in topics_of(views)}
+
+
 def _max_bytes(topic: Topic, settings: Settings) -> int:
     limit = settings.max_record_bytes
     return max_letter_bytes(limit) if topic.role == "letters" else limit
 
 
 class Materialization:
-    """The running stage. :attr:`stored` is what we believe the database to say; its compare-and-set proves it."""
+    """The running stage. :attr:`stored` is what we believe the database to say; its compare-and-set proves it.
+
+    ``current_ids`` and ``clock`` are how it sees the topics' ids and the time.
+    """
 
     def __init__(  # noqa: PLR0913  # its parts
         self,
@@ -58,20 +66,20 @@ class Materialization:
         store: Store,
         reader: Reader,
         *,
-        ids: SchemaIds,
+        decoders: Mapping[str, Decoder],
         meters: Meters,
         health: Health,
         stopping: threading.Event,
+        current_ids: Callable[[Settings, Iterable[Topic]], dict[str, str]] = topic_ids,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings, self._version = settings, settings.pipeline_version
         self._views, self._topics = views, topics_of(views)
         self._full_names = {topic.full_name(settings): topic for topic in self._topics}
         self._store, self._reader, self._meters = store, reader, meters
         self._health, self._stopping = health, stopping
-        contracts = load_contracts()
-        self._decoders = {
-            topic.name: Decoder(topic, contracts, ids, _max_bytes(topic, settings)) for topic in self._topics
-        }
+        self._decoders = decoders
+        self._ask_ids, self._clock = current_ids, clock
         self._sources = {
             source_of(topic, record)
             for view in views
@@ -93,9 +101,6 @@ class Materialization:
         self._await("broker", self._reader.subscribe)
         self._topic_ids = self._await("broker", self._current_ids)
         self._health.started()
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(100_000, 20, 100)
 
     def step(self) -> None:
         """Settle what came, or wait a moment for something to come."""
@@ -108,7 +113,7 @@ class Materialization:
                 break
             if self._reader.moved:
                 break
-        if time.monotonic() >= self._next_tick:
+        if self._clock() >= self._next_tick:
             self._tick()
 
     def end(self) -> None:
@@ -180,7 +185,7 @@ class Materialization:
     def _tick(self) -> None:
         self._reader.commit(self._positions())
         self._reader.check_broker()
-        now = time.monotonic()
+        now = self._clock()
         for (name, partition), next_ in self._positions().items():
             end = self._reader.known_end((name, partition))
             if end is not None:
@@ -205,7 +210,7 @@ class Materialization:
 
     def _current_ids(self) -> dict[str, str]:
         known = {topic.name: topic for topic in self._topics} | {name: BY_NAME[name] for name in self._sources}
-        return topic_ids(self._settings, known.values())
+        return self._ask_ids(self._settings, known.values())
 
     def _check_topics(self) -> None:
         """Raise ProtectiveStop if a topic is no longer the one that we began with."""

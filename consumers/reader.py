@@ -7,9 +7,9 @@ Every method is called from one thread: a confluent-kafka consumer is not to be 
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -49,7 +49,14 @@ class Start(NamedTuple):
 class Reader:
     """A member of the consumer group ``group`` that reads ``topics``."""
 
-    def __init__(self, settings: Settings, topics: Sequence[Topic], group: str, health: Health) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        topics: Sequence[Topic],
+        group: str,
+        health: Health,
+        client: Callable[[dict[str, Any]], Consumer] = Consumer,
+    ) -> None:
         self._settings = settings
         self._topics = {topic.full_name(settings): topic for topic in topics}
         self._health = health
@@ -61,7 +68,7 @@ class Reader:
         self.moved = False
         """True when positions must be given with :meth:`start` before anything is read."""
         self._consumer = made(
-            Consumer,
+            client,
             member_config(
                 settings,
                 group,

@@ -1,5 +1,6 @@
 """The consumers' stage: its parts, put together."""
 
+import gc
 import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -7,7 +8,7 @@ from contextlib import ExitStack
 from prometheus_client import CollectorRegistry
 
 from consumers.figures import Figures
-from consumers.materialization import Materialization, topics_of
+from consumers.materialization import Materialization, decoders_of, topics_of
 from consumers.meters import STAGE, Meters
 from consumers.reader import Reader
 from consumers.stores import open_store
@@ -43,10 +44,12 @@ def run(settings: Settings, names: Iterable[str], stopping: threading.Event, *, 
         reader = Reader(settings, topics_of(views), group, health)
         stack.callback(reader.close)
         materialization = Materialization(
-            settings, views, store, reader, ids=ids, meters=meters, health=health, stopping=stopping
-        )
+            settings, views, store, reader,
+            decoders=decoders_of(settings, views, ids), meters=meters, health=health, stopping=stopping,
+        )  # fmt: skip
         try:
             materialization.begin(swap=swap)
+            _tune_garbage_collector()
             while not stopping.is_set():
                 materialization.step()
             materialization.end()
@@ -56,6 +59,12 @@ def run(settings: Settings, names: Iterable[str], stopping: threading.Event, *, 
             health.fail(str(error))
             raise
     return ExitCode.OK
+
+
+def _tune_garbage_collector() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
 
 
 def group_of(settings: Settings, views: tuple[View, ...], everything: Iterable[str]) -> str:

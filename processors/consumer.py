@@ -5,7 +5,7 @@ caller tells Faust, and calls :meth:`LogConsumer.take_assignment`, the only plac
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from penstock.health import Health
 from penstock.kafka import member_config, topic_ids, translate, watermark_offsets
 from penstock.log import get_logger
 from penstock.settings import Settings
-from penstock.topics import SOURCES, group_id
+from penstock.topics import SOURCES, Topic, group_id
 from penstock.waiting import wait_for
 from processors.restore import Found, Restored, restore
 from processors.stall import StallWatch
@@ -54,10 +54,23 @@ class Batch:
 
 
 class LogConsumer:
-    """Membership in the group of the processors, and the batches of what it is assigned."""
+    """Membership in the group of the processors, and the batches of what it is assigned.
 
-    def __init__(self, settings: Settings, ids: Mapping[str, str], health: Health) -> None:
+    ``ids`` are the topic ids that the process began with; ``client``, ``current_ids`` and ``clock`` are what it meets
+    the world by.
+    """
+
+    def __init__(  # noqa: PLR0913  # its parts
+        self,
+        settings: Settings,
+        ids: Mapping[str, str],
+        health: Health,
+        client: Callable[[dict[str, Any]], Any] = Consumer,
+        current_ids: Callable[[Settings, Iterable[Topic]], Mapping[str, str]] = topic_ids,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
+        self._current_ids = current_ids
         self._health = health
         self._ids = dict(ids)
         self._names = {topic.full_name(settings): topic.name for topic in SOURCES}
@@ -66,11 +79,11 @@ class LogConsumer:
         self._handed_out: dict[Partition, int] = {}
         self._ends_reached: dict[Partition, int] = {}
         self._log_ends: dict[Partition, int] = {}
-        self._stall = StallWatch(time.monotonic)
+        self._stall = StallWatch(clock)
         self.rebalanced = False
         self.owned: tuple[Partition, ...] = ()
         self.restored: dict[Partition, Restored] = {}
-        self._consumer = Consumer(
+        self._consumer = client(
             member_config(
                 settings,
                 group_id(settings, "processors"),
@@ -162,7 +175,7 @@ class LogConsumer:
 
     def _check_topics(self) -> None:
         """Raise :class:`ProtectiveStop` when a source topic was recreated since this process began."""
-        current = topic_ids(self._settings, SOURCES)
+        current = self._current_ids(self._settings, SOURCES)
         if current != self._ids:
             raise ProtectiveStop(
                 f"a source topic was recreated: ids were {self._ids}, are {current}; "

@@ -1,7 +1,7 @@
 """Sending to Kafka: a confluent-kafka producer that never loses an error."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -24,7 +24,9 @@ class Sender:
     for good raises :class:`ProtectiveStop` at the next call: its offsets must not be committed.
     """
 
-    def __init__(self, settings: Settings, health: Health) -> None:
+    def __init__(
+        self, settings: Settings, health: Health, client: Callable[[dict[str, Any]], Any] = Producer
+    ) -> None:
         self._health = health
         self._refused: str | None = None
         config = producer_config(
@@ -35,7 +37,7 @@ class Sender:
             queue_buffering_max_messages=500_000,
         )
         config["message.max.bytes"] = max_letter_bytes(settings.max_record_bytes) + 1_000_000
-        self._producer = Producer(config)
+        self._producer = client(config)
 
     def _on_refused(self, error: KafkaError | None, message: Any) -> None:
         if error is not None:

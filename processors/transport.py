@@ -9,7 +9,7 @@ Out of scope, and refused when called: tables and changelogs, seeking, the leade
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 import confluent_kafka
@@ -22,7 +22,7 @@ from penstock.settings import Settings
 from processors.consumer import Batch, LogConsumer
 from processors.restore import Restored
 from processors.sender import Sender
-from processors.worker import Worker
+from processors.worker import Points, Worker
 
 IDLE_POLL_S = 0.1
 
@@ -111,13 +111,13 @@ class Thread(ConsumerThread):
         """Refuse: a commit without its frontier would be no restart point."""
         raise NotImplementedError("commit_frontiers() commits")
 
-    async def commit_frontiers(self, tps: Mapping[TP, tuple[int, str]]) -> bool:
+    async def commit_frontiers(self, points: Points) -> bool:
         """Commit ``(R, metadata)`` by partition."""
-        committed: bool = await self.call_thread(self._commit, tps)
+        committed: bool = await self.call_thread(self._commit, points)
         return committed
 
-    async def _commit(self, tps: Mapping[TP, tuple[int, str]]) -> bool:
-        return self._opened().commit({(tp.topic, tp.partition): what for tp, what in tps.items()})
+    async def _commit(self, points: Points) -> bool:
+        return self._opened().commit(points)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Change nothing: the assignment already stands at the frontiers."""
@@ -155,10 +155,6 @@ class Consumer(ThreadDelegateConsumer):
     transport: "Transport"
     _thread: Thread
     restored: tuple[int, Mapping[tuple[str, int], Restored]] = (0, {})
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._to_commit: dict[TP, str] = {}
 
     @property
     def worker(self) -> Worker:
@@ -202,49 +198,34 @@ class Consumer(ThreadDelegateConsumer):
         self.worker.begin(*self.restored)
         await super().on_partitions_assigned(assigned, generation_id)
 
-    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit by the worker's rule. Faust calls this for one committer at a time."""
         self._acked.clear()
         self._acked_index.clear()
-        return (TP(*tp) for tp in self.worker.uncommitted())
-
-    def _new_offset(self, tp: TP) -> int:
-        offset, metadata = self.worker.commit_point((tp.topic, tp.partition))
-        self._to_commit[tp] = metadata
-        return offset
-
-    def _should_commit(self, tp: TP, offset: int) -> bool:
-        return True
+        try:
+            return await self.worker.commit(self.transport.flush, self._thread.commit_frontiers)
+        except Exception as error:
+            self.worker.fail(error)
+            raise
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Do nothing: the fold counts offsets without a record."""
 
     create_topic = _refuse
 
-    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        what = {tp: (offset, self._to_commit[tp]) for tp, offset in offsets.items()}
-        try:
-            committed = await self._thread.commit_frontiers(what)
-        except Exception as error:
-            self.worker.fail(error)
-            raise
-        self.worker.committed({(tp.topic, tp.partition): data for tp, (_, data) in what.items()}, committed)
-        return committed
-
 
 class Producer(base.Producer):
-    """Faust flushes this before each commit; sending through it is refused."""
+    """Faust flushes this when it stops; sending through it is refused."""
 
     transport: "Transport"
 
     async def flush(self) -> None:
         """Return when every result that was sent is acknowledged; end the process if one never will be."""
-        self.transport.worker.before_flush()
         try:
-            await asyncio.get_running_loop().run_in_executor(None, self.transport.sender.flush)
+            await self.transport.flush()
         except Exception as error:
             self.transport.worker.fail(error)
             raise
-        self.transport.worker.after_flush()
 
 
 class Transport(base.Transport):
@@ -262,3 +243,7 @@ class Transport(base.Transport):
         self.topic_ids = topic_ids
         self.sender = sender
         self.worker = worker
+
+    async def flush(self) -> None:
+        """Return when every message that was sent is acknowledged. Raises ProtectiveStop if one never will be."""
+        await asyncio.get_running_loop().run_in_executor(None, self.sender.flush)

@@ -7,7 +7,8 @@ import asyncio
 import os
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from penstock.avro import Decoded, Decoder
 from penstock.errors import ExitCode, PenstockError, ProtectiveStop, Unavailable
@@ -28,9 +29,12 @@ from processors.restore import Restored
 from processors.sender import Sender
 from processors.stretch import Stretch
 
+Points = Mapping[Partition, tuple[int, str]]
+"""What to commit by partition: the offset ``R`` and the frontier as metadata."""
+
 
 class Worker:
-    """Folds the partitions that are assigned to this process."""
+    """Folds the partitions that are assigned to this process. ``elsewhere`` runs what waits for long."""
 
     def __init__(  # noqa: PLR0913  # its parts
         self,
@@ -41,6 +45,7 @@ class Worker:
         health: Health,
         gauges: Gauges,
         metrics: Sequence[Metric] = METRICS,
+        elsewhere: Callable[..., Awaitable[Any]] = asyncio.to_thread,
     ) -> None:
         self.health = health
         self._settings = settings
@@ -50,6 +55,7 @@ class Worker:
         self._sender = sender
         self._gauges = gauges
         self._metrics = metrics
+        self._elsewhere = elsewhere
         self._generation = 0
         self._folds: dict[Partition, PartitionFold] = {}
         self._reached: dict[Partition, int] = {}
@@ -133,7 +139,7 @@ class Worker:
         try:
             decoded = decoder.decode(stretch.values)
         except Unavailable:
-            decoded = await asyncio.to_thread(self._decode_when_back, decoder, stretch.values)
+            decoded = await self._elsewhere(self._decode_when_back, decoder, stretch.values)
         return Records(stretch.offsets, stretch.appended_ms, decoded)
 
     def _decode_when_back(self, decoder: Decoder, values: list[bytes | None]) -> Decoded:
@@ -176,39 +182,39 @@ class Worker:
             for metric, rows in fold.changed():
                 self._send([self._outbox.results(metric, rows, origin, fold.position, final=False)])
                 self._gauges.sent(metric.results, len(rows), final=False)
-        if not self.uncommitted():
+        if not self.commit_points():
             self._gauges.committed()
 
     # Commits
 
-    def uncommitted(self) -> list[Partition]:
-        """Return the partitions whose commit point moved."""
-        return [
-            tp for tp, (_, frontier) in self._commit_points.items() if frontier.encode() != self._committed.get(tp)
-        ]
+    def commit_points(self) -> Points:
+        """Return the commit points that moved. What was sent for them is handed over, not yet acknowledged."""
+        points = {tp: (offset, frontier.encode()) for tp, (offset, frontier) in self._commit_points.items()}
+        return {tp: point for tp, point in points.items() if point[1] != self._committed.get(tp)}
 
-    def commit_point(self, tp: Partition) -> tuple[int, str]:
-        """Return ``R`` and the metadata to commit. All that was sent for it is handed over, not yet acknowledged."""
-        offset, frontier = self._commit_points[tp]
-        return offset, frontier.encode()
+    async def commit(
+        self, flush: Callable[[], Awaitable[None]], commit: Callable[[Points], Awaitable[bool]]
+    ) -> bool:
+        """Commit what is folded; return if something was, and the broker took it.
 
-    def before_flush(self) -> None:
-        """Pass the failpoint behind sending, if something was sent."""
-        if self._unflushed:
+        The order is the rule: take the commit points, wait until all that was sent is acknowledged, commit these
+        points. What is folded meanwhile is not among them.
+        """
+        points = self.commit_points()
+        if not points:
+            return False
+        sent, self._unflushed = self._unflushed, False
+        if sent:
             failpoint("processors.after-send")
-
-    def after_flush(self) -> None:
-        """Pass the failpoint before committing, if something was sent."""
-        if self._unflushed:
-            self._unflushed = False
+        await flush()
+        if sent:
             failpoint("processors.after-flush")
-
-    def committed(self, metadata: Mapping[Partition, str], taken: bool) -> None:
-        """Note what the broker said to a commit."""
+        taken = await commit(points)
         if taken:
-            self._committed |= {tp: data for tp, data in metadata.items() if tp in self._folds}
+            self._committed |= {tp: metadata for tp, (_, metadata) in points.items() if tp in self._folds}
             self._gauges.committed()
             failpoint("processors.after-commit")
+        return taken
 
     # The end
 

@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from prometheus_client import CollectorRegistry
 
 from consumers import materialization as module
-from consumers.materialization import Materialization
+from consumers.materialization import Materialization, decoders_of
 from consumers.meters import Meters
 from consumers.reader import Reader
 from consumers.stores import Store, open_store
@@ -73,7 +73,8 @@ class Bench:
         chosen = (views()["orders"],)
         stage = Materialization(
             self.settings, chosen, self._connect(), reader,
-            ids=ids or LockedIds(), meters=Meters(CollectorRegistry(), chosen), health=health, stopping=stopping,
+            decoders=decoders_of(self.settings, chosen, ids or LockedIds()),
+            meters=Meters(CollectorRegistry(), chosen), health=health, stopping=stopping,
         )  # fmt: skip
         stage.begin(swap=False)
         return stage

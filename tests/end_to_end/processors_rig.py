@@ -1,6 +1,6 @@
 """Processors as processes of their own, a load that goes to chosen partitions, and what must come of it.
 
-What is expected is told by :mod:`tests.processors.model` from the log as the broker holds it.
+What is expected is told by :mod:`simulation.model` from the log as the broker holds it.
 """
 
 import os
@@ -24,9 +24,9 @@ from penstock.metrics import METRICS, Metric, metrics_of
 from penstock.schema_ids import schema_ids
 from penstock.settings import load_settings, variable
 from penstock.topics import BY_NAME, PARTITIONS, SOURCES, TOPICS, group_id
+from simulation.model import Entry, Key, Told
 from testbed.processes import ChildProcess, free_port, wait_until
 from tests.processors.logs import heartbeat, order, reading
-from tests.processors.model import Entry, Key, Told
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0

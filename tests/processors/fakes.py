@@ -22,8 +22,8 @@ from processors.outbox import Outbox
 from processors.restore import Restored
 from processors.stretch import Stretch
 from processors.worker import Worker
+from simulation.model import Entry
 from tests.processors.logs import decoder
-from tests.processors.model import Entry
 
 TOPIC_ID = "orders-id"
 ORDERS = ("orders", 2)

@@ -12,7 +12,7 @@ from penstock.metrics import Metric
 from penstock.pipeline import NO_TIME, fingerprint
 from processors.fates import PANE
 from processors.fold import PartitionFold, Records
-from tests.processors.model import Entry, Key
+from simulation.model import Entry, Key
 
 TOPIC_ID = "topic-id"
 

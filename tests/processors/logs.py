@@ -11,7 +11,7 @@ from penstock.avro import Decoder, Encoder
 from penstock.contracts import load_contracts
 from penstock.schema_ids import LockedIds
 from penstock.topics import BY_NAME
-from tests.processors.model import AHEAD_MS, PANE_MS, Entry
+from simulation.model import AHEAD_MS, PANE_MS, Entry
 
 FIRST_PANE = 1_700_000_040_000 // PANE_MS * PANE_MS
 APPENDED_MS = FIRST_PANE + 20 * PANE_MS

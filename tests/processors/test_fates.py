@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from penstock.pipeline import NO_TIME
 from processors.fates import PANE, SeenIds, judge, longest_run
+from simulation.model import AHEAD_MS
 from tests.processors.logs import APPENDED_MS, FIRST_PANE, decoder, encoder, heartbeat, order
-from tests.processors.model import AHEAD_MS
 
 
 def placed(*times: int) -> list[bytes]:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from penstock.frontier import Frontier
 from penstock.metrics import metrics_of
 from processors.fold import PartitionFold
+from simulation.model import PANE_MS, Entry, Told
 from tests.processors.harness import Run, newest_rows
 from tests.processors.logs import FIRST_PANE, decoder, logs
-from tests.processors.model import PANE_MS, Entry, Told
 
 TOPICS = ("orders", "telemetry")
 moves = st.lists(

@@ -12,9 +12,9 @@ from penstock.contracts import load_contracts
 from penstock.metrics import Measure, Metric
 from penstock.schema_ids import LockedIds
 from penstock.topics import Topic
+from simulation.model import Entry, Told
 from tests.processors.harness import Run
 from tests.processors.logs import APPENDED_MS, FIRST_PANE, event_id
-from tests.processors.model import Entry, Told
 
 TRIPS = Topic("trips", "source", ("trips",))
 METRICS = (

@@ -13,9 +13,10 @@ from penstock.errors import ProtectiveStop
 from penstock.frontier import Frontier
 from penstock.schema_ids import LockedIds
 from penstock.topics import BY_NAME
+from processors.worker import Points
+from simulation.model import Entry
 from tests.processors.fakes import ORDERS, TOPIC_ID, AwayDecoder, Stand, batch
 from tests.processors.logs import APPENDED_MS, FIRST_PANE, entry, order
-from tests.processors.model import Entry
 
 MINUTE = 60_000
 
@@ -95,7 +96,7 @@ def test_early_results_wait_while_catching_up() -> None:
 def test_after_a_restart_nothing_is_sent_below_p_and_then_what_changed_last_without_a_new_event(stand: Stand) -> None:
     log = [placed(0, 0), placed(1, 1), junk(2), placed(3, 2 * MINUTE), placed(4, 0)]
     run(stand, log)
-    commit = stand.worker.commit_point(ORDERS)
+    commit = stand.worker.commit_points()[ORDERS]
     assert commit[0] == 3
 
     again = Stand()
@@ -106,7 +107,7 @@ def test_after_a_restart_nothing_is_sent_below_p_and_then_what_changed_last_with
     assert again.sender.sent == []
     asyncio.run(again.worker.process(batch(log[4:], follows=4)))
     assert again.sender.sent == []
-    assert again.worker.uncommitted() == []
+    assert again.worker.commit_points() == {}
     again.worker.send_changed()
     (row,) = decoded("order-metrics", again.sender.to("order-metrics.v1"), "PaneCounted")
     assert (row["pane_start"], row["next_offset"], row["applied"]) == (FIRST_PANE + 2 * MINUTE, 5, 1)
@@ -115,11 +116,11 @@ def test_after_a_restart_nothing_is_sent_below_p_and_then_what_changed_last_with
 def test_a_batch_that_spans_p_is_split(stand: Stand) -> None:
     log = [placed(0, 0), placed(1, 1), placed(2, 2)]
     run(stand, log[:2])
-    commit = stand.worker.commit_point(ORDERS)
+    commit = stand.worker.commit_points()[ORDERS]
     again = Stand()
     again.begin(1, commit)
     run(again, log)
-    offset, metadata = again.worker.commit_point(ORDERS)
+    offset, metadata = again.worker.commit_points()[ORDERS]
     frontier = Frontier.decode(metadata)
     assert (offset, frontier.position, frontier.fates.applied, frontier.imbalance) == (0, 3, 3, 0)
     assert again.metric("penstock_events_total", topic="orders", partition="2", fate="applied") == 1
@@ -149,9 +150,9 @@ def test_a_batch_of_another_generation_is_dropped_and_changes_nothing(stand: Sta
     run(stand, [placed(0, 0)])
     stand.begin(2)
     run(stand, [placed(0, 0)], generation=1)
-    assert (stand.sender.sent, stand.worker.uncommitted()) == ([], [])
+    assert (stand.sender.sent, stand.worker.commit_points()) == ([], {})
     run(stand, [placed(0, 0)], generation=2)
-    assert stand.worker.uncommitted() == [ORDERS]
+    assert list(stand.worker.commit_points()) == [ORDERS]
 
 
 def test_a_batch_that_does_not_follow_the_one_before_stops(stand: Stand) -> None:
@@ -193,19 +194,62 @@ def test_a_batch_waits_for_the_registry_and_counts_only_if_its_partition_is_stil
         await processing
 
     asyncio.run(waits())
-    assert stand.worker.uncommitted() == ([] if revoked else [ORDERS])
+    assert list(stand.worker.commit_points()) == ([] if revoked else [ORDERS])
     assert "registry" not in stand.worker.health.ready()
 
 
-def test_a_commit_that_was_taken_is_not_asked_again(stand: Stand) -> None:
-    assert stand.worker.uncommitted() == []
+class Committing:
+    """What a commit does, in order. Its broker takes it or does not."""
+
+    def __init__(self, stand: Stand, taken: bool = True) -> None:
+        self.stand, self.taken = stand, taken
+        self.did: list[str] = []
+        self.points: Points = {}
+
+    async def flush(self) -> None:
+        self.did.append("flush")
+        await self.stand.worker.process(batch([placed(1, 1)]))
+
+    async def commit(self, points: Points) -> bool:
+        self.did.append("commit")
+        self.points = points
+        return self.taken
+
+    def run(self) -> bool:
+        return asyncio.run(self.stand.worker.commit(self.flush, self.commit))
+
+
+def test_the_points_of_a_commit_are_taken_before_its_flush_and_committed_after_it(stand: Stand) -> None:
     run(stand, [placed(0, 0)])
-    offset, metadata = stand.worker.commit_point(ORDERS)
-    assert (offset, Frontier.decode(metadata).position) == (0, 1)
-    stand.worker.committed({ORDERS: metadata}, False)
-    assert stand.worker.uncommitted() == [ORDERS]
-    stand.worker.committed({ORDERS: metadata}, True)
-    assert stand.worker.uncommitted() == []
+    taken = stand.worker.commit_points()
+    committing = Committing(stand)
+    assert committing.run()
+    assert (committing.did, committing.points) == (["flush", "commit"], taken)
+    offset, metadata = stand.worker.commit_points()[ORDERS]
+    assert (offset, Frontier.decode(metadata).position) == (0, 2)
+
+
+def test_nothing_is_flushed_or_committed_when_nothing_was_folded(stand: Stand) -> None:
+    committing = Committing(stand)
+    assert not committing.run()
+    assert committing.did == []
+
+
+def test_a_commit_that_was_taken_is_not_asked_again(stand: Stand) -> None:
+    async def flush() -> None:
+        """Have nothing in flight."""
+
+    async def refuse(_points: Points) -> bool:
+        return False
+
+    async def take(_points: Points) -> bool:
+        return True
+
+    run(stand, [placed(0, 0)])
+    assert not asyncio.run(stand.worker.commit(flush, refuse))
+    assert list(stand.worker.commit_points()) == [ORDERS]
+    assert asyncio.run(stand.worker.commit(flush, take))
+    assert stand.worker.commit_points() == {}
 
 
 def test_what_a_partition_showed_is_gone_when_it_is_revoked(stand: Stand) -> None:

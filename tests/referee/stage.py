@@ -21,8 +21,8 @@ from penstock.metrics import metrics_of
 from penstock.pipeline import fingerprint
 from penstock.settings import Settings, load_settings
 from penstock.topics import BY_NAME, TOPICS, group_id
+from simulation.model import AHEAD_MS, PANE_MS, Entry, Told
 from tests.processors.logs import APPENDED_MS, FIRST_PANE, entry, heartbeat, order, reading
-from tests.processors.model import AHEAD_MS, PANE_MS, Entry, Told
 from tests.referee.worlds import ENTITIES, entity_rows, start_of, watermark_before
 
 MAKE = {

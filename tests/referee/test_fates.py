@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from referee.fates import behind_torn_panes
+from simulation.model import AHEAD_MS, DISORDER_MS, PANE_MS, Entry, Told
 from tests.processors.logs import APPENDED_MS, FIRST_PANE, entry, heartbeat, logs, order
-from tests.processors.model import AHEAD_MS, DISORDER_MS, PANE_MS, Entry, Told
 from tests.referee.worlds import end_of, patient, read, start_of
 
 topics = st.sampled_from(("orders", "telemetry"))

@@ -10,8 +10,8 @@ from penstock.metrics import METRICS, Metric, metrics_of
 from referee.entities import ENTITIES, Entity, mask_unprovable, newest, rows
 from referee.recompute import contributions, fold, fold_at, measure_columns
 from referee.relations import orders as orders_relation
+from simulation.model import Entry, Told
 from tests.processors.logs import FIRST_PANE, entry, logs, order
-from tests.processors.model import Entry, Told
 from tests.referee.worlds import end_of, entity_rows, patient, read, start_of
 
 logs_by_topic = st.sampled_from(("orders", "telemetry")).flatmap(lambda name: st.tuples(st.just(name), logs(name)))

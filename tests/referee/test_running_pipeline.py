@@ -16,8 +16,8 @@ from penstock.settings import Settings
 from penstock.topics import BY_NAME, TOPICS
 from referee.report import Verdict
 from referee.verify import verify
+from simulation.model import PANE_MS
 from tests.processors.logs import FIRST_PANE, entry, heartbeat
-from tests.processors.model import PANE_MS
 from tests.referee import stage
 
 PATIENCE_S = 120.0

@@ -19,9 +19,9 @@ from penstock.settings import Settings
 from referee.compare import ABSENT, PRESENT, ROW
 from referee.report import Verdict
 from referee.verify import verify
+from simulation.model import PANE_MS, Entry, Told
 from testbed.postgres import Postgres
 from tests.processors.logs import FIRST_PANE, entry, heartbeat, order
-from tests.processors.model import PANE_MS, Entry, Told
 from tests.referee import stage
 from tests.referee.stage import Partition
 

@@ -1,6 +1,6 @@
 """What the referee's tests start from: logs of events, and the rows that views must have, told event by event.
 
-The model of :mod:`tests.processors.model` knows nothing of the referee, nor of Polars.
+The model of :mod:`simulation.model` knows nothing of the referee, nor of Polars.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,8 @@ from hypothesis import settings
 
 from referee.fates import Settled, settle
 from referee.log import Chunk, LogBuilder, PartitionLog
+from simulation.model import DISORDER_MS, NEVER, Entry, Told
 from tests.processors.logs import decoder
-from tests.processors.model import DISORDER_MS, NEVER, Entry, Told
 
 patient = settings(deadline=None, max_examples=40)
 """Hypothesis' settings: no deadline, the machine may be busy."""

@@ -42,7 +42,8 @@ class Told:
     newest: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        newest, seen = self.newest_at_start, set()
+        newest = self.newest_at_start
+        seen: set[tuple[int, str]] = set()
         for entry in self.entries:
             fate, newest = _settle(entry, newest, seen)
             self.fates[entry.offset] = fate
