@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pytest
 
+from penstock.avro import Encoder
+from penstock.contracts import contracts_of, load_contracts
+from penstock.schema_ids import schema_ids
+from penstock.settings import load_settings
+from penstock.topics import BY_NAME
 from testbed.kafka import ExternalKafka, KafkaBroker
 from testbed.pipeline import Parts, Pipeline
 from testbed.postgres import Postgres
@@ -37,3 +42,21 @@ def new_database(request: pytest.FixtureRequest) -> Callable[[DatabaseKind, str]
         return postgres.create_database(name)
 
     return make
+
+
+class Encoders(NamedTuple):
+    """Encode events by record name, with the registry's ids; ``header`` is the wire format's front for an id."""
+
+    orders: dict[str, Encoder]
+    telemetry: dict[str, Encoder]
+
+
+@pytest.fixture(scope="session")
+def encoders(parts: Parts) -> Encoders:
+    ids = schema_ids(load_settings(schema_registry_url=parts.registry_url, embedded=False))
+
+    def of(topic: str) -> dict[str, Encoder]:
+        contracts = contracts_of(BY_NAME[topic], load_contracts())
+        return {name: Encoder(contract, ids.id_of(contract, BY_NAME[topic])) for name, contract in contracts.items()}
+
+    return Encoders(of("orders"), of("telemetry"))

@@ -12,13 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from penstock.avro import Encoder
-from penstock.contracts import contracts_of, load_contracts
-from penstock.schema_ids import schema_ids
 from penstock.settings import load_settings
-from penstock.topics import BY_NAME, PARTITIONS, TOPICS
+from penstock.topics import PARTITIONS, TOPICS
 from testbed.pipeline import Parts, Pipeline, fates
-from tests.end_to_end.conftest import DatabaseKind
+from tests.end_to_end.conftest import DatabaseKind, Encoders
 from tests.end_to_end.gate import Gate
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -114,24 +111,6 @@ def test_totals_are_exact_after_the_view_consumer_was_killed(
         assert shown_totals(pipeline) == totals_of(log.truth)
         pipeline.stop()
         assert told_to_kafka(pipeline) > 0
-
-
-class Encoders(NamedTuple):
-    """Encode events by record name, with the registry's ids; ``header`` is the wire format's front for an id."""
-
-    orders: dict[str, Encoder]
-    telemetry: dict[str, Encoder]
-
-
-@pytest.fixture(scope="module")
-def encoders(parts: Parts) -> Encoders:
-    ids = schema_ids(load_settings(schema_registry_url=parts.registry_url, embedded=False))
-
-    def of(topic: str) -> dict[str, Encoder]:
-        contracts = contracts_of(BY_NAME[topic], load_contracts())
-        return {name: Encoder(contract, ids.id_of(contract, BY_NAME[topic])) for name, contract in contracts.items()}
-
-    return Encoders(of("orders"), of("telemetry"))
 
 
 def order(number: int, occurred_at: int, **changes: Any) -> dict[str, Any]:
