@@ -1,12 +1,11 @@
 """The books of a source partition: what its processor says, beside what the log says. Pure."""
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 from penstock.frontier import Fates, Frontier
 from penstock.pipeline import NO_TIME
 from referee.compare import Differences
-from referee.fates import Settled
 
 BOOKS = "books"
 
@@ -52,7 +51,18 @@ class Book:
         }
 
 
-def audit(book: Book, settled: Settled, differences: Differences) -> None:
+class Newest(Protocol):
+    """The newest event time of a partition, as recomputed."""
+
+    @property
+    def newest_at_start_ms(self) -> int:
+        """``M`` where reading began."""
+
+    def newest_ms(self, position: int) -> int:
+        """Return ``M`` at ``position``."""
+
+
+def audit(book: Book, settled: Newest, differences: Differences) -> None:
     """Add to ``differences`` what the frontier says otherwise than the log: each fate, the balance, ``M``."""
     frontier, key = book.frontier, f"{book.topic}/{book.partition}"
     if frontier.imbalance:

@@ -1,14 +1,17 @@
 """The difference of two frames by key. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import polars as pl
 
 KEPT = 1_000
-"""Differences of one comparison that are kept in words; all are counted."""
+"""Differences of one column of a view that are kept in words; all are counted."""
+
+SHOWN_OFFSETS = 4
+"""Offsets behind a difference that are listed before the last one."""
 
 ROW = "(row)"
 ABSENT = "absent"
@@ -16,13 +19,21 @@ PRESENT = "present"
 
 
 class Difference(NamedTuple):
-    """One cell that differs, or one row (column :data:`ROW`) that only one side has."""
+    """One cell that differs, or one row (column :data:`ROW`) that only one side has.
+
+    ``offsets`` says which events are behind it: topic, partition and offsets; empty where the log has none.
+    """
 
     view: str
     key: str
     column: str
     in_view: str
     by_log: str
+    offsets: str = ""
+
+
+Trace = Callable[[pl.DataFrame, str], Sequence[str]]
+"""Returns, for rows of a shape's key and the name of a column that differs, the ``offsets`` of each row."""
 
 
 @dataclass
@@ -31,21 +42,30 @@ class Differences:
 
     rows: list[Difference] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    _kept: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
     def total(self) -> int:
         """How many there are."""
         return self.counts.total()
 
-    def add(self, view: str, rows: Iterable[Difference], count: int) -> None:
-        """Take ``count`` differences of ``view``, of which ``rows`` are some."""
-        if count:
-            self.counts[view] += count
-            self.rows += rows
+    def room(self, view: str, column: str) -> int:
+        """Return how many more differences of a column are kept in words."""
+        return KEPT - self._kept[view, column]
+
+    def add(self, rows: Sequence[Difference], view: str, column: str, count: int) -> None:
+        """Take ``count`` differences of a column, of which ``rows`` are some, as many as there is room for."""
+        self.counts[view] += count
+        self._kept[view, column] += len(rows)
+        self.rows += rows
 
     def say(self, view: str, key: str, column: str, in_view: object, by_log: object) -> None:
         """Take one difference."""
-        self.add(view, [Difference(view, key, column, _text(in_view), _text(by_log))], 1)
+        self.add([Difference(view, key, column, text(in_view), text(by_log))], view, column, 1)
+
+    def sort(self) -> None:
+        """Put them in an order that does not depend on the order in which they were found."""
+        self.rows.sort()
 
 
 class Shape(NamedTuple):
@@ -56,48 +76,66 @@ class Shape(NamedTuple):
     columns: tuple[str, ...]
 
 
-def compare(shape: Shape, seen: pl.DataFrame, expected: pl.DataFrame, differences: Differences) -> None:
+def compare(
+    shape: Shape, seen: pl.DataFrame, expected: pl.DataFrame, differences: Differences, trace: Trace | None = None
+) -> None:
     """Add every difference of ``seen`` (the view's rows) from ``expected`` (by the log) to ``differences``.
 
     Both have the shape's key, unique in ``expected``, and columns; nulls are equal to each other. A Boolean
     column ``required`` of ``expected``, if it has one, says which rows the view must have; without it, all.
     """
     keys, columns = list(shape.key), shape.columns
+    found = _Found(shape, differences, trace)
     twice = seen.filter(pl.struct(keys).is_duplicated()).unique(keys)
-    _add(shape, twice, ROW, (pl.lit("more than once"), pl.lit("once")), differences)
+    found.add(twice, ROW, pl.lit("more than once"), pl.lit("once"))
+    needed = ["required"] if "required" in expected.columns else []
     left = seen.select(*keys, *columns).with_columns(_seen=pl.lit(value=True))
-    right = expected.rename({name: f"{name}:log" for name in columns}).with_columns(_log=pl.lit(value=True))
+    names = {name: f"{name}:log" for name in columns}
+    right = expected.select(*keys, *columns, *needed).rename(names).with_columns(_log=pl.lit(value=True))
     joined = left.join(right, on=keys, how="full", coalesce=True, nulls_equal=True)
-    needed = pl.col("required") if "required" in expected.columns else pl.lit(value=True)
-    missing = joined.filter(pl.col("_seen").is_null() & needed)
-    extra = joined.filter(pl.col("_log").is_null())
+    required = pl.col("required") if needed else pl.lit(value=True)
+    found.add(joined.filter(pl.col("_seen").is_null() & required), ROW, pl.lit(ABSENT), pl.lit(PRESENT))
+    found.add(joined.filter(pl.col("_log").is_null()), ROW, pl.lit(PRESENT), pl.lit(ABSENT))
     both = joined.filter(pl.col("_seen") & pl.col("_log"))
-    _add(shape, missing, ROW, (pl.lit(ABSENT), pl.lit(PRESENT)), differences)
-    _add(shape, extra, ROW, (pl.lit(PRESENT), pl.lit(ABSENT)), differences)
     for name in columns:
         wrong = both.filter(pl.col(name).ne_missing(pl.col(f"{name}:log")))
-        _add(shape, wrong, name, (pl.col(name), pl.col(f"{name}:log")), differences)
+        found.add(wrong, name, pl.col(name), pl.col(f"{name}:log"))
 
 
-def _add(
-    shape: Shape, wrong: pl.DataFrame, column: str, sides: tuple[pl.Expr, pl.Expr], differences: Differences
-) -> None:
-    """Add ``wrong``, rows that differ in ``column``; ``sides``: what the view says and what the log says."""
-    if wrong.is_empty():
-        return
-    in_view, by_log = sides
-    first = wrong.sort(shape.key).head(KEPT).select(*shape.key, _in_view=in_view, _by_log=by_log)
-    rows = (
-        Difference(shape.view, key_text(shape.key, row), column, _text(row["_in_view"]), _text(row["_by_log"]))
-        for row in first.iter_rows(named=True)
-    )
-    differences.add(shape.view, rows, len(wrong))
+class _Found(NamedTuple):
+    shape: Shape
+    differences: Differences
+    trace: Trace | None
+
+    def add(self, wrong: pl.DataFrame, column: str, in_view: pl.Expr, by_log: pl.Expr) -> None:
+        """Add ``wrong``, rows that differ in ``column``: what the view says and what the log says."""
+        if wrong.is_empty():
+            return
+        view, key = self.shape.view, self.shape.key
+        first = wrong.sort(key).head(self.differences.room(view, column))
+        first = first.select(*key, _in_view=in_view, _by_log=by_log)
+        offsets = self.trace(first.select(key), column) if self.trace and len(first) else [""] * len(first)
+        rows = [
+            Difference(view, key_text(key, row), column, text(row["_in_view"]), text(row["_by_log"]), places)
+            for row, places in zip(first.iter_rows(named=True), offsets, strict=True)
+        ]
+        self.differences.add(rows, view, column, len(wrong))
 
 
 def key_text(keys: Sequence[str], row: dict[str, object]) -> str:
     """Return a row's key in words: ``pane_start=1700000000000 country=GB``."""
-    return " ".join(f"{name}={_text(row[name])}" for name in keys)
+    return " ".join(f"{name}={text(row[name])}" for name in keys)
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
+    """Return a value in words."""
     return "null" if value is None else str(value)
+
+
+def places_text(topic: str, partition: int, offsets: Sequence[int]) -> str:
+    """Return offsets of a partition in words: ``orders/0: 3, 5, 8 … 99 (12 events)``. They ascend."""
+    if len(offsets) <= SHOWN_OFFSETS + 1:
+        listed = ", ".join(map(str, offsets))
+    else:
+        listed = f"{', '.join(map(str, offsets[:SHOWN_OFFSETS]))} … {offsets[-1]} ({len(offsets):,} events)"
+    return f"{topic}/{partition}: {listed}" if listed else ""

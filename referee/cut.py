@@ -5,7 +5,7 @@ frontiers stand for, since a processor commits only what the broker has acknowle
 have passed these ends.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -31,11 +31,15 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True)
 class Cut:
-    """Frontiers by source partition, bounds of the log by any partition, topic ids by logical name."""
+    """Frontiers by source partition, bounds of the log by any partition, topic ids by logical name.
+
+    ``restarts``: the offset ``R`` that each frontier was committed with; none where nothing was committed yet.
+    """
 
     frontiers: dict[Place, Frontier]
     bounds: dict[Place, tuple[int, int]]
     topic_ids: dict[str, str]
+    restarts: dict[Place, int] = field(default_factory=dict)
 
 
 class CutReader:
@@ -56,9 +60,9 @@ class CutReader:
         ids = topic_ids(self._settings, TOPICS)
         counts = partition_counts(self._consumer, self._settings, TOPICS)
         committed = {
-            (topic.name, partition): frontier
+            (topic.name, partition): commit
             for topic in SOURCES
-            for partition, frontier in self._committed(topic, counts[topic.name]).items()
+            for partition, commit in self._committed(topic, counts[topic.name]).items()
         }
         # Only now, behind the commits: the ends must hold all that the frontiers stand for.
         bounds = {
@@ -67,11 +71,12 @@ class CutReader:
             for partition in range(counts[topic.name])
         }
         frontiers = {
-            place: self._checked(place, frontier, bounds[place], ids) for place, frontier in committed.items()
+            place: self._checked(place, commit[1] if commit else None, bounds[place], ids)
+            for place, commit in committed.items()
         }
-        return Cut(frontiers, bounds, ids)
+        return Cut(frontiers, bounds, ids, {place: commit[0] for place, commit in committed.items() if commit})
 
-    def _committed(self, topic: Topic, partitions: int) -> dict[int, Frontier | None]:
+    def _committed(self, topic: Topic, partitions: int) -> dict[int, tuple[int, Frontier] | None]:
         name = topic.full_name(self._settings)
         asked = [TopicPartition(name, partition) for partition in range(partitions)]
         try:
@@ -81,7 +86,7 @@ class CutReader:
         for entry in found:
             if entry.error is not None:
                 raise translate(entry.error)
-        return {f.partition: Frontier.decode(f.metadata or "") if f.offset >= 0 else None for f in found}
+        return {f.partition: (f.offset, Frontier.decode(f.metadata or "")) if f.offset >= 0 else None for f in found}
 
     def _bounds(self, topic: Topic, partition: int) -> tuple[int, int]:
         return watermark_offsets(self._consumer, topic.full_name(self._settings), partition)

@@ -4,6 +4,7 @@ The rules are those of ``ARCHITECTURE.md``, "Time, panes and exactly once", writ
 purpose in another way than the processors': no batches, no carried state, no set of known ids.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 import polars as pl
@@ -62,6 +63,21 @@ def settle(start: int, spine: pl.DataFrame, newest_ms: int = NO_TIME) -> Settled
 
     ``newest_ms`` is ``M`` at ``start``: see :func:`behind_torn_panes` for a log whose beginning is gone.
     """
+    judged = judge(start, spine, newest_ms)
+    copies = second_copies(judged.of("applied"))
+    if copies.is_empty():
+        return judged
+    again = pl.col("offset").is_in(copies.implode())
+    fate = pl.when(again).then(pl.lit("duplicate", dtype=FATE)).otherwise(pl.col("fate"))
+    return Settled(start, judged.frame.with_columns(fate=fate), newest_ms)
+
+
+def judge(start: int, spine: pl.DataFrame, newest_ms: int) -> Settled:
+    """Decide all fates but *duplicate*, as :func:`settle`: second copies are among the applied.
+
+    Of a log that is read in pieces each can be judged for itself, with the ``M`` behind the one before; second copies
+    are known when their pane is whole.
+    """
     ahead = pl.col("occurred_at") > pl.col("appended_at") + MAX_AHEAD_MS
     frame = spine.with_columns(
         reason=pl.when(ahead).then(pl.lit(AHEAD_OF_TIME)).otherwise(pl.col("reason")),
@@ -87,7 +103,7 @@ def settle(start: int, spine: pl.DataFrame, newest_ms: int = NO_TIME) -> Settled
         .otherwise(pl.lit("applied"))
         .cast(FATE)
     )
-    return Settled(start, _with_duplicates(frame.drop("usable_at")), newest_ms)
+    return Settled(start, frame.drop("usable_at"), newest_ms)
 
 
 def behind_torn_panes(spine: pl.DataFrame) -> int:
@@ -102,16 +118,44 @@ def behind_torn_panes(spine: pl.DataFrame) -> int:
     return whole_from + ALLOWED_DISORDER_MS
 
 
-def _with_duplicates(frame: pl.DataFrame) -> pl.DataFrame:
-    """Turn all but the first of the applied records with one (pane, event id) into duplicates."""
-    candidates = frame.filter(pl.col("fate") == "applied").select("offset", "pane", "event_id")
+def second_copies(applied: pl.DataFrame) -> pl.Series:
+    """Return the offsets of all but the first of ``applied`` with one (pane, event id); whole panes, by offset."""
     # Few ids come twice: the exact test by pane is only made for those.
-    repeated = candidates.filter(pl.col("event_id").is_duplicated())
-    again = repeated.filter(~pl.struct("pane", "event_id").is_first_distinct())["offset"]
-    if again.is_empty():
-        return frame
-    return frame.with_columns(
-        fate=pl.when(pl.col("offset").is_in(again.implode()))
-        .then(pl.lit("duplicate", dtype=FATE))
-        .otherwise(pl.col("fate"))
-    )
+    repeated = applied.select("offset", "pane", "event_id").filter(pl.col("event_id").is_duplicated())
+    return repeated.filter(~pl.struct("pane", "event_id").is_first_distinct())["offset"]
+
+
+class Tally:
+    """The books of [``start``, ``position``), counted piece by piece of the log."""
+
+    def __init__(self, start: int, position: int, newest_ms: int) -> None:
+        """``newest_ms``: ``M`` at ``start``."""
+        self.newest_at_start_ms = newest_ms
+        self._start = start
+        self._position = position
+        self._newest_ms = newest_ms
+        self._by_fate: Counter[str] = Counter()
+
+    def add(self, judged: Settled) -> None:
+        """Count the next piece; second copies count as applied until they are told."""
+        below = judged.frame.filter(pl.col("offset") < self._position)
+        if not below.is_empty():
+            self._by_fate.update(dict(below.group_by("fate").len().iter_rows()))
+            self._newest_ms = int(below["newest"][-1])
+
+    def tell_copies(self, offsets: pl.Series) -> None:
+        """Take these applied records for second copies."""
+        copies = len(offsets.filter(offsets < self._position))
+        self._by_fate["applied"] -= copies
+        self._by_fate["duplicate"] += copies
+
+    def counts(self) -> Fates:
+        """Return the books; offsets without a record are control."""
+        gaps = max(0, self._position - self._start) - self._by_fate.total()
+        return Fates(**(self._by_fate | Counter(control=self._by_fate["control"] + gaps)))
+
+    def newest_ms(self, position: int) -> int:
+        """Return ``M`` at ``position``. Raises ValueError for another one than the tally's."""
+        if position != self._position:
+            raise ValueError(f"this tally is of position {self._position}, not of {position}")
+        return self._newest_ms

@@ -5,17 +5,17 @@ The referee reads by its own assignment: it joins no group, commits nothing and 
 
 import time
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import NamedTuple, cast
 
 import polars as pl
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from penstock.avro import INDEX, Decoded, Decoder, Rejection
 from penstock.errors import GaveUpWaiting, PenstockError, Unavailable
-from penstock.kafka import client_config, translate, watermark_offsets
+from penstock.kafka import REQUEST_TIMEOUT_S, client_config, translate, watermark_offsets
 from penstock.letters import kept
 from penstock.settings import Settings
 from penstock.topics import group_id
@@ -154,18 +154,50 @@ class LogReader:
 
         ``end`` must not be above the log's end. Offsets without a record are passed. Raises GaveUpWaiting
         when the broker delivers nothing, or the registry is away, for too long, PenstockError when ``start`` is no
-        longer in the log.
+        longer in the log. For a range that fits in memory: :meth:`pieces` is for any.
         """
         builder = LogBuilder(self._max_record_bytes)
-        if start < end:
-            self._consumer.assign([TopicPartition(topic, partition, start)])
-            position = start
-            while position < end:
-                chunk, position = self._fetch(f"{topic}/{partition}", position, end)
-                if chunk.offsets:
-                    builder.add(chunk, self._decoded(decoder, chunk.values))
-            self._consumer.unassign()
+        for chunk, _ in self._chunks(topic, partition, start, end):
+            builder.add(chunk, self._decoded(decoder, chunk.values))
         return builder.build(start, end)
+
+    def pieces(self, topic: str, partition: int, start: int, end: int, decoder: Decoder) -> Iterator[PartitionLog]:
+        """Yield the log of [``start``, ``end``) in pieces of at most CHUNK_RECORDS records. Otherwise as :meth:`read`.
+
+        The pieces follow one another without a gap; none is empty. Offsets without a record may be left at the end.
+        """
+        begin = start
+        for chunk, position in self._chunks(topic, partition, start, end):
+            builder = LogBuilder(self._max_record_bytes)
+            builder.add(chunk, self._decoded(decoder, chunk.values))
+            yield builder.build(begin, position)
+            begin = position
+
+    def _chunks(self, topic: str, partition: int, start: int, end: int) -> Iterator[tuple[Chunk, int]]:
+        """Yield all records of a range, and the position behind each chunk."""
+        if start >= end:
+            return
+        self._consumer.assign([TopicPartition(topic, partition, start)])
+        position = start
+        while position < end:
+            chunk, position = self._fetch(f"{topic}/{partition}", position, end)
+            if chunk.offsets:
+                yield chunk, position
+        self._consumer.unassign()
+
+    def offset_at(self, topic: str, partition: int, append_ms: int) -> int | None:
+        """Return the first offset whose record was appended at ``append_ms`` or later; None: there is none yet.
+
+        Raises Unavailable.
+        """
+        asked = [TopicPartition(topic, partition, append_ms)]
+        try:
+            (found,) = self._consumer.offsets_for_times(asked, timeout=REQUEST_TIMEOUT_S)
+        except KafkaException as error:
+            raise translate(error) from None
+        if found.error is not None:
+            raise translate(found.error)
+        return found.offset if found.offset >= 0 else None
 
     def _decoded(self, decoder: Decoder, values: Sequence[bytes | None]) -> Decoded:
         return wait_for("the registry", lambda: decoder.decode(values), timeout_s=self._patience_s)

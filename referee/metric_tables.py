@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import polars as pl
 
 from penstock.metrics import METRICS, Metric
-from referee.compare import Differences, Shape, compare
-from referee.recompute import LAST_EVENT_ID, contributions, fold_at, measure_columns
-from referee.snapshot import Snapshot
+from referee.compare import Differences, Shape, compare, places_text
+from referee.panes import ClosedPanes
+from referee.recompute import LAST_EVENT_ID, contributions_of, fold_at, measure_columns
+from referee.snapshot import Snapshot, Where, below, equal, none_of
 from referee.source import Source
+from referee.streams import RowStream
 
 PANE_COUNTS = "pane_counts"
 _BOOKKEEPING = ("final", "next_offset")
@@ -24,8 +27,13 @@ class MetricTable:
 
     @property
     def name(self) -> str:
-        """Name of the table, and of its view."""
+        """Name of the table."""
         return PANE_COUNTS if self.metric.result == "PaneCounted" else self.metric.name
+
+    @property
+    def view(self) -> str:
+        """Name of the view, which is its table's."""
+        return self.name
 
     @property
     def topics(self) -> tuple[str, str]:
@@ -46,31 +54,53 @@ class MetricTable:
         topic = {"source_topic": self.metric.topic} if self.name == PANE_COUNTS else {}
         return {**topic, "source_partition": partition}
 
-    def seen(self, snapshot: Snapshot, partition: int) -> pl.DataFrame:
-        """Return the rows of one source partition; the pane's start is ``pane``."""
-        return snapshot.table(self.name, self.columns, self.place(partition)).rename({"window_start": "pane"})
+    def at(self, partition: int) -> Where:
+        """Return the condition on the rows of one source partition."""
+        return equal(self.place(partition))
+
+    def reached(self, snapshot: Snapshot, partition: int) -> int:
+        """Return the largest offset up to which a row of one source partition is folded; 0 without rows."""
+        return snapshot.largest(snapshot.table_name(self.name), "next_offset", self.at(partition)) or 0
+
+    def stream(self, snapshot: Snapshot, where: Where) -> RowStream:
+        """Return the rows that meet a condition, by pane; the pane's start is ``window_start``."""
+        return RowStream(snapshot, snapshot.table_name(self.name), self.columns, "window_start", where)
+
+    def count_before(self, snapshot: Snapshot, partition: int, pane_ms: int) -> int:
+        """Return how many rows of one source partition are of panes that start before ``pane_ms``."""
+        return snapshot.count(snapshot.table_name(self.name), self.at(partition) & below("window_start", pane_ms))
 
 
 TABLES = tuple(MetricTable(metric) for metric in METRICS)
 
 
-def check(table: MetricTable, seen: pl.DataFrame, source: Source, differences: Differences) -> int:
-    """Hold the rows of one source partition against its log; return how many rows were compared."""
+def check(
+    table: MetricTable, stream: RowStream, closed: ClosedPanes, source: Source, differences: Differences
+) -> None:
+    """Hold the next rows of one source partition, those of ``closed``, against their events."""
     metric, place = table.metric, table.place(source.partition)
-    expected = fold_at(metric, contributions(metric, source.log, source.settled), seen)
-    if source.whole_from_ms is not None:
-        whole = pl.col("pane") >= source.whole_from_ms
-        seen, expected = seen.filter(whole), expected.filter(whole)
-    expected = _with_bookkeeping(metric, expected, seen, source)
     key = (*place, "window_start", *metric.group)
-    shape = Shape(table.name, key, (*_BOOKKEEPING, *measure_columns(metric)))
+    shape = Shape(table.view, key, (*_BOOKKEEPING, *measure_columns(metric)))
     placed = [pl.lit(value).alias(name) for name, value in place.items()]
-    ours, logs = (frame.rename({"pane": "window_start"}).with_columns(placed) for frame in (seen, expected))
-    compare(shape, ours, logs, differences)
-    return len(seen)
+    events = contributions_of(metric, closed.log, closed.applied)
+    for part in stream.below(closed.until_ms):
+        rows, own = part.rows.rename({"window_start": "pane"}), part.of(events, "pane")
+        expected = _with_bookkeeping(metric, fold_at(metric, own, rows), rows, closed, source)
+        ours, logs = (frame.rename({"pane": "window_start"}).with_columns(placed) for frame in (rows, expected))
+        compare(shape, ours, logs, differences, partial(_trace, metric, own, source))
 
 
-def _with_bookkeeping(metric: Metric, expected: pl.DataFrame, seen: pl.DataFrame, source: Source) -> pl.DataFrame:
+def _trace(metric: Metric, events: pl.DataFrame, source: Source, keys: pl.DataFrame, _: str) -> list[str]:
+    """Return the offsets of the applied events behind each of ``keys``."""
+    named = keys.select(pl.col("window_start").alias("pane"), *metric.group).with_row_index("_row")
+    found = named.join(events, on=["pane", *metric.group], how="inner", nulls_equal=True)
+    offsets = dict(found.group_by("_row").agg(pl.col("offset").unique().sort()).iter_rows())
+    return [places_text(source.topic, source.partition, offsets.get(row, ())) for row in range(len(keys))]
+
+
+def _with_bookkeeping(
+    metric: Metric, expected: pl.DataFrame, seen: pl.DataFrame, closed: ClosedPanes, source: Source
+) -> pl.DataFrame:
     """Add to ``expected`` what ``final`` and ``next_offset`` may be, and which rows are ``required``.
 
     A row must be there, and be final, if its pane ended below the processor's position. Any other may say so too,
@@ -79,15 +109,15 @@ def _with_bookkeeping(metric: Metric, expected: pl.DataFrame, seen: pl.DataFrame
     """
     keys = ["pane", *metric.group]
     joined = expected.join(seen.select(*keys, *_BOOKKEEPING), on=keys, how="left")
-    closes_at = source.settled.closes_at(joined["pane"]).alias("_closes_at")
-    closed = (pl.col("_closes_at") <= pl.col("next_offset")).fill_null(value=False)
+    closes_at = closed.closes_at(joined["pane"]).alias("_closes_at")
+    final_by_then = (pl.col("_closes_at") <= pl.col("next_offset")).fill_null(value=False)
     said_final = pl.col("final") == 1
     lowest = pl.when(said_final & pl.col("required")).then(pl.col("_closes_at")).otherwise(0)
     return (
         joined.with_columns(closes_at)
         .with_columns(required=(pl.col("_closes_at") <= source.position).fill_null(value=False))
         .with_columns(
-            final=(pl.col("required") | (said_final & closed)).cast(pl.Int64),
+            final=(pl.col("required") | (said_final & final_by_then)).cast(pl.Int64),
             next_offset=pl.col("next_offset").clip(lowest, source.log_end),
         )
         .drop("_closes_at")
@@ -102,5 +132,5 @@ def check_strays(
     columns = {**key, "window_start": pl.Int64, **dict.fromkeys(table.metric.group, pl.String)}
     if table.name == PANE_COUNTS:
         columns = {**key, "window_start": pl.Int64}
-    found = snapshot.strays(table.name, columns, places)
-    compare(Shape(table.name, tuple(columns), ()), found, found.clear(), differences)
+    for found in snapshot.batches(snapshot.table_name(table.name), columns, none_of(places)):
+        compare(Shape(table.view, tuple(columns), ()), found, found.clear(), differences)

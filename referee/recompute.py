@@ -1,4 +1,4 @@
-"""Metrics recomputed from the log, by their declarations: one aggregation over all of a partition's events.
+"""Metrics recomputed from the log, by their declarations: one aggregation over all events of whole panes.
 
 A metric's applied events become *contributions*: a row an event (or item), with a column a measure; one
 ``group_by`` over them is the metric. Sums are 128 bits wide, so they can't wrap.
@@ -23,13 +23,21 @@ def measure_columns(metric: Metric) -> tuple[str, ...]:
     return tuple(names)
 
 
+APPLIED = ("offset", "pane", "occurred_at", "event_id")
+"""Columns of the applied events."""
+
+
 def contributions(metric: Metric, log: PartitionLog, settled: Settled) -> pl.DataFrame:
-    """Return what each applied event adds to ``metric``.
+    """Return what each applied event of a whole log adds to ``metric``: see :func:`contributions_of`."""
+    return contributions_of(metric, log, settled.of("applied").select(APPLIED))
+
+
+def contributions_of(metric: Metric, log: PartitionLog, applied: pl.DataFrame) -> pl.DataFrame:
+    """Return what each of ``applied``, events of ``log``, adds to ``metric``.
 
     Columns: ``offset``, ``pane``, ``occurred_at``, ``event_id``, the group's, and one by measure, null where
     the event's source does not have it.
     """
-    applied = settled.of("applied").select("offset", "pane", "occurred_at", "event_id")
     sources = dict.fromkeys(measure.source for measure in metric.measures)
     return pl.concat([_of_source(metric, source, log, applied) for source in sources], how="diagonal")
 
@@ -54,7 +62,7 @@ def _rows(source: str, log: PartitionLog, applied: pl.DataFrame) -> pl.DataFrame
     own = log.records.get(record)
     if own is None:
         return None
-    placed = own.drop("event_id", "occurred_at").join(applied, on="offset", how="inner")
+    placed = own.drop("event_id", "occurred_at", strict=False).join(applied, on="offset", how="inner")
     if not array:
         return placed
     items = log.items.get(source)

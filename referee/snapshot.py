@@ -4,10 +4,10 @@ Relations are read by name; nothing here knows how they are made.
 """
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import polars as pl
@@ -18,14 +18,59 @@ from penstock.settings import Settings, mask_url
 
 CONNECT_TIMEOUT_S = 10
 LOCK_TIMEOUT_S = 3
+BATCH_ROWS = 10_000
+"""Rows that are held of a table that is read by and by."""
+
 Schema = Mapping[str, Any]
+Rows = Sequence[tuple[Any, ...]]
+
+
+class Where(NamedTuple):
+    """A condition on rows, with its parameters."""
+
+    sql: str
+    values: tuple[Any, ...] = ()
+
+    def __and__(self, other: "Where") -> "Where":
+        """Return the condition that asks for both."""
+        return Where(f"({self.sql}) AND ({other.sql})", (*self.values, *other.values))
+
+
+ALL = Where("1 = 1")
+
+
+def equal(place: Mapping[str, Any]) -> Where:
+    """Return the condition that columns have these values."""
+    return Where(" AND ".join(f"{column} = ?" for column in place) or ALL.sql, tuple(place.values()))
+
+
+def at_least(column: str, value: int | None) -> Where:
+    """Return the condition that a column is not below ``value``; None: any."""
+    return ALL if value is None else Where(f"{column} >= ?", (value,))
+
+
+def below(column: str, value: int) -> Where:
+    """Return the condition that a column is below ``value``."""
+    return Where(f"{column} < ?", (value,))
+
+
+def none_of(places: Sequence[Mapping[str, Any]]) -> Where:
+    """Return the condition that a row is of none of ``places``."""
+    conditions = [equal(place) for place in places]
+    return Where(
+        f"NOT ({' OR '.join(f'({each.sql})' for each in conditions)})",
+        tuple(value for each in conditions for value in each.values),
+    )
 
 
 class Database(Protocol):
     """A connection inside a read-only transaction."""
 
-    def fetch(self, sql: str, values: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+    def fetch(self, sql: str, values: Sequence[Any]) -> Rows:
         """Run a query whose parameters are written ``?``. Raises Unavailable, PenstockError."""
+
+    def stream(self, sql: str, values: Sequence[Any]) -> Iterator[Rows]:
+        """Run a query and yield its rows, at most BATCH_ROWS at a time. Several may be under way. Raises as fetch."""
 
     def close(self) -> None:
         """End the transaction and the connection."""
@@ -47,10 +92,19 @@ class Sqlite:
         except sqlite3.Error as error:
             raise self._translate(error) from None
 
-    def fetch(self, sql: str, values: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+    def fetch(self, sql: str, values: Sequence[Any]) -> Rows:
         """See :class:`Database`."""
         try:
             return self._connection.execute(sql, tuple(values)).fetchall()
+        except sqlite3.Error as error:
+            raise self._translate(error) from None
+
+    def stream(self, sql: str, values: Sequence[Any]) -> Iterator[Rows]:
+        """See :class:`Database`."""
+        try:
+            cursor = self._connection.execute(sql, tuple(values))
+            while rows := cursor.fetchmany(BATCH_ROWS):
+                yield rows
         except sqlite3.Error as error:
             raise self._translate(error) from None
 
@@ -72,6 +126,7 @@ class Postgres:
 
     def __init__(self, url: str) -> None:
         self._where = mask_url(url)
+        self._cursors = 0
         try:
             self._connection = psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S)
         except psycopg.Error as error:
@@ -84,15 +139,30 @@ class Postgres:
         self._connection.read_only = True
         self.fetch("SELECT set_config('lock_timeout', ?, true)", (f"{LOCK_TIMEOUT_S}s",))
 
-    def fetch(self, sql: str, values: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+    def fetch(self, sql: str, values: Sequence[Any]) -> Rows:
         """See :class:`Database`."""
         try:
             return self._connection.execute(sql.replace("?", "%s").encode(), tuple(values)).fetchall()
         except psycopg.Error as error:
-            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            if isinstance(error, (psycopg.OperationalError, psycopg.errors.UndefinedTable)):
-                raise Unavailable(f"database {self._where} can't be read yet: {why}") from None
-            raise PenstockError(f"database {self._where} refuses a query: {why}") from None
+            raise self._translate(error) from None
+
+    def stream(self, sql: str, values: Sequence[Any]) -> Iterator[Rows]:
+        """See :class:`Database`."""
+        self._cursors += 1
+        try:
+            # A cursor with a name is the server's: it holds the rest of the rows.
+            with self._connection.cursor(f"penstock_{self._cursors}") as cursor:
+                cursor.execute(sql.replace("?", "%s").encode(), tuple(values))
+                while rows := cursor.fetchmany(BATCH_ROWS):
+                    yield rows
+        except psycopg.Error as error:
+            raise self._translate(error) from None
+
+    def _translate(self, error: psycopg.Error) -> PenstockError:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if isinstance(error, (psycopg.OperationalError, psycopg.errors.UndefinedTable)):
+            return Unavailable(f"database {self._where} can't be read yet: {why}")
+        return PenstockError(f"database {self._where} refuses a query: {why}")
 
     def close(self) -> None:
         """See :class:`Database`."""
@@ -134,33 +204,46 @@ class Snapshot:
         query = "SELECT view FROM view_versions WHERE version = ? AND shown <> ''"
         return {str(row[0]) for row in self._database.fetch(query, [self._version])}
 
+    def table_name(self, name: str) -> str:
+        """Return the name of this version of a view's table."""
+        return f"{name}_v{self._version}"
+
     def table(self, name: str, columns: Schema, where: Mapping[str, Any] | None = None) -> pl.DataFrame:
-        """Return ``columns`` of the rows of a view's table whose columns equal ``where``."""
-        conditions = " AND ".join(f"{column} = ?" for column in where or {})
-        return self._rows(f"{name}_v{self._version}", columns, conditions, list((where or {}).values()))
+        """Return ``columns`` of all rows of a view's table whose columns equal ``where``: of a small choice only."""
+        frames = list(self.batches(self.table_name(name), columns, equal(where or {})))
+        return pl.concat(frames) if frames else _frame(columns, [])
 
-    def strays(self, name: str, columns: Schema, known: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-        """Return the rows of a view's table that belong to none of the places ``known``."""
-        of_place = " OR ".join(f"({' AND '.join(f'{column} = ?' for column in place)})" for place in known)
-        values = [value for place in known for value in place.values()]
-        return self._rows(f"{name}_v{self._version}", columns, f"NOT ({of_place})", values)
+    def batches(
+        self, relation: str, columns: Schema, where: Where = ALL, order: str | None = None
+    ) -> Iterator[pl.DataFrame]:
+        """Yield ``columns`` of the rows of a relation, BATCH_ROWS at a time, ascending by ``order`` if given."""
+        ordered = f" ORDER BY {order}" if order else ""
+        query = f"SELECT {', '.join(columns)} FROM {relation} WHERE {where.sql}{ordered}"  # noqa: S608  # names of ours
+        for rows in self._database.stream(query, where.values):
+            yield _frame(columns, rows)
 
-    def relation(self, name: str, columns: Schema) -> pl.DataFrame:
-        """Return ``columns`` of a relation for people."""
-        return self._rows(name, columns, "", [])
+    def count(self, relation: str, where: Where = ALL) -> int:
+        """Return how many rows there are."""
+        query = f"SELECT count(*) FROM {relation} WHERE {where.sql}"  # noqa: S608  # names of ours
+        return int(self._database.fetch(query, where.values)[0][0])
 
-    def _rows(self, relation: str, columns: Schema, conditions: str, values: Sequence[Any]) -> pl.DataFrame:
-        where = f" WHERE {conditions}" if conditions else ""
-        query = f"SELECT {', '.join(columns)} FROM {relation}{where}"  # noqa: S608  # names of ours
-        rows = self._database.fetch(query, values)
-        cells = zip(*rows, strict=True) if rows else [()] * len(columns)
-        return pl.DataFrame(
-            [_series(name, kind, column) for (name, kind), column in zip(columns.items(), cells, strict=True)]
-        )
+    def largest(self, relation: str, column: str, where: Where) -> int | None:
+        """Return the largest whole number in ``column``; None without any."""
+        # SQLite may hold a text, which is larger than any number.
+        query = f"SELECT max({column}) FROM {relation} WHERE {where.sql} AND {column} <= ?"  # noqa: S608  # names of ours
+        ((found,),) = self._database.fetch(query, (*where.values, (1 << 63) - 1))
+        return None if found is None else int(found)
 
     def close(self) -> None:
         """End the transaction."""
         self._database.close()
+
+
+def _frame(columns: Schema, rows: Rows) -> pl.DataFrame:
+    cells = zip(*rows, strict=True) if rows else [()] * len(columns)
+    return pl.DataFrame(
+        [_series(name, kind, column) for (name, kind), column in zip(columns.items(), cells, strict=True)]
+    )
 
 
 def _series(name: str, kind: Any, values: Sequence[Any]) -> pl.Series:

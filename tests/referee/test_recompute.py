@@ -129,8 +129,14 @@ def test_of_a_torn_log_only_what_no_lost_event_can_have_changed_is_compared() ->
     new = entry("orders", "OrderPaid", order("OrderPaid", 1, FIRST_PANE + 1_000, 5), 11)
     expected = entity_frame(entity, [[old, new]])
     older = expected.with_columns(amount_e4=pl.lit(99, dtype=pl.Int64))
-    seen = pl.concat([older, expected.with_columns(order_id=pl.lit("x"))])
+    forgotten = expected.with_columns(order_id=pl.lit("x"), paid_at=pl.lit(FIRST_PANE, dtype=pl.Int64))
+    invented = expected.with_columns(order_id=pl.lit("y"))
+    seen = pl.concat([older, forgotten, invented])
     ours, logs_say = mask_unprovable(entity, seen, expected, FIRST_PANE + 500)
-    assert ours["order_id"].to_list() == ["o1"]
-    assert ours["amount_e4"].to_list() == logs_say["amount_e4"].to_list() == [None]
-    assert ours["paid_at"].to_list() == logs_say["paid_at"].to_list() == [FIRST_PANE + 1_000]
+    # An event as new as that of "y" would be in the log.
+    assert ours["order_id"].to_list() == ["o1", "y"]
+    assert logs_say["order_id"].to_list() == ["o1"]
+    assert ours["amount_e4"].to_list() == [None, None]
+    assert logs_say["amount_e4"].to_list() == [None]
+    assert ours["paid_at"].to_list() == [FIRST_PANE + 1_000] * 2
+    assert logs_say["paid_at"].to_list() == [FIRST_PANE + 1_000]
