@@ -5,7 +5,8 @@ version began can then be told by its results only: each holds the id of the top
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
@@ -22,12 +23,13 @@ from processors.outbox import FINAL_SUFFIX
 _MAX_RESULT_BYTES = 4_000_000
 
 
-def check_lineage(
+def check_lineage(  # noqa: PLR0913  # all that it looks at
     settings: Settings,
     metrics: Sequence[Metric],
     contracts: Mapping[str, Contract],
     ids: SchemaIds,
     current: Mapping[str, str],
+    client: Callable[[dict[str, Any]], Any] = Consumer,
 ) -> None:
     """Raise :class:`penstock.errors.ProtectiveStop` if there are results of a source topic that was recreated since.
 
@@ -39,7 +41,7 @@ def check_lineage(
     config = client_config(
         settings, group_id=group_id(settings, "processors"), enable_auto_commit=False, fetch_message_max_bytes=100_000
     )
-    consumer = Consumer(config)
+    consumer = client(config)
     try:
         for topic in (BY_NAME[name] for name in names):
             records = _one_of_each_partition(consumer, settings, topic)
@@ -53,7 +55,7 @@ def check_lineage(
         consumer.close()
 
 
-def _one_of_each_partition(consumer: Consumer, settings: Settings, topic: Topic) -> list[Message]:
+def _one_of_each_partition(consumer: Any, settings: Settings, topic: Topic) -> list[Message]:
     name = topic.full_name(settings)
     waiting = []
     for partition in range(partition_counts(consumer, settings, [topic])[topic.name]):

@@ -5,7 +5,7 @@ entry and what every result must be, at any offset.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,9 +69,11 @@ class Told:
         """Return the applied entries below ``position``."""
         return [e for e in self.entries if e.offset < position and self.fates[e.offset] == "applied"]
 
-    def rows_at(self, metrics: Iterable[Metric], position: int) -> dict[Key, dict[str, Any]]:
-        """Return every result of the events below ``position``, closed panes included."""
-        applied = self.applied(position)
+    def rows_at(
+        self, metrics: Iterable[Metric], position: int, panes: Collection[int] | None = None
+    ) -> dict[Key, dict[str, Any]]:
+        """Return every result of the events below ``position`` in ``panes`` (None: in all), closed ones included."""
+        applied = [e for e in self.applied(position) if panes is None or pane_of(e) in panes]
         return {key: row for metric in metrics for key, row in _rows(metric, applied).items()}
 
     def is_closed(self, pane: int, position: int) -> bool:

@@ -1,0 +1,111 @@
+"""One schedule, from its plan to its verdict."""
+
+import logging
+import random
+import shutil
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import stamina
+import structlog
+
+from consumers.sqlite_store import SqliteStore
+from consumers.tables import prepare
+from consumers.view_files import View, load_views
+from simulation import codec
+from simulation.actors import Keeper, Processor
+from simulation.director import Director
+from simulation.events import BEGAN_MS
+from simulation.judge import Judge
+from simulation.kafka import Broker
+from simulation.plan import Plan
+from simulation.world import Injected, World
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a schedule: ``violations`` of the promises, and what happened on the way."""
+
+    seed: int
+    violations: tuple[str, ...]
+    counts: Counter[str]
+    injected: tuple[Injected, ...]
+    turns: int
+    cpu_s: float
+    trace: tuple[str, ...] = ()
+
+
+def prepare_process() -> None:
+    """Set this process up for simulating: no log lines, no seconds spent on waiting."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    stamina.instrumentation.set_on_retry_hooks(())
+    stamina.set_testing(True, attempts=1_000_000)
+
+
+@cache
+def _views() -> dict[str, View]:
+    return load_views()
+
+
+@cache
+def _folder() -> Path:
+    """Return a folder of this process, in memory where that can be had; it goes with the process."""
+    memory = Path("/dev/shm")
+    made = tempfile.TemporaryDirectory(prefix="penstock-sim-", dir=memory if memory.is_dir() else None)
+    _kept.append(made)
+    return Path(made.name)
+
+
+_kept: list[object] = []
+
+
+@cache
+def _empty_database() -> Path:
+    """Return a database with the tables of all views and nothing in them."""
+    path = _folder() / "empty.db"
+    store = SqliteStore(path)
+    prepare(store, _views().values(), 1)
+    store.close()
+    return path
+
+
+def run(plan: Plan, *, traced: bool = False) -> Outcome:
+    """Run the schedule of ``plan`` and judge it."""
+    began = time.process_time()
+    rng = random.Random(f"schedule {plan.seed}")
+    database = _folder() / "views.db"
+    for name in ("views.db", "views.db-wal", "views.db-shm"):
+        (_folder() / name).unlink(missing_ok=True)
+    shutil.copyfile(_empty_database(), database)
+    world = World(plan, rng, Broker(BEGAN_MS), [] if traced else None)
+    settings = codec.settings(accept_trimmed_log=bool(plan.born_trimmed))
+    director = Director(world, settings, database)
+    views = tuple(_views()[name] for name in plan.views)
+    world.start(
+        [
+            *(Processor(world, f"processor {number}", settings) for number in range(plan.processors)),
+            *(Keeper(world, f"keeper {number}", settings, views, database) for number in range(plan.keepers)),
+        ]
+    )
+    try:
+        director.run()
+    finally:
+        world.end()
+    violations = _verdict(world, director)
+    cpu_s = time.process_time() - began
+    return Outcome(
+        plan.seed, violations, world.counts, tuple(world.injected), world.turns, cpu_s, tuple(world.trace or ())
+    )
+
+
+def _verdict(world: World, director: Director) -> tuple[str, ...]:
+    if world.broken:
+        return (world.broken,)
+    stopped = director.ended == "stopped"
+    world.counts["schedules that stopped as they must"] += stopped
+    director.look()
+    return tuple(Judge(director, finished=not stopped).violations())
