@@ -163,6 +163,11 @@ class Pipeline:
         for stage in self.stages.values():
             stage.child.stop(timeout=30.0)
 
+    def use(self, **settings: str) -> Self:
+        """Have these settings from now on, for commands and for stages that are started then."""
+        self._settings |= settings
+        return self
+
     def environment(self, settings: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of a command; what this machine sets for Penstock is left out."""
         machine = {name: value for name, value in os.environ.items() if not _OURS.match(name)}

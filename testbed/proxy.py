@@ -180,11 +180,14 @@ class Proxy:
 
 
 class PostgresProxy(Proxy):
-    """A proxy before Postgres that can lose the reply to a COMMIT. ``commits_cut`` counts those."""
+    """A proxy before Postgres that can lose the reply to a COMMIT.
+
+    ``commits_cut`` counts those, ``commits_to_cut`` those that are still to come.
+    """
 
     def __init__(self, target: int, mode: Mode = "pass") -> None:
         self.commits_cut = 0
-        self._to_cut = 0
+        self.commits_to_cut = 0
         super().__init__(target, mode)
 
     def cut_at_commit(self, times: int = 1) -> None:
@@ -193,7 +196,7 @@ class PostgresProxy(Proxy):
         So the server has committed, and the client can't know.
         """
         with self._changed:
-            self._to_cut = times
+            self.commits_to_cut = times
 
     def _bring_there(self, link: Link, server: socket.socket) -> None:
         messages = ClientMessages()
@@ -205,9 +208,9 @@ class PostgresProxy(Proxy):
 
     def _takes_one(self) -> bool:
         with self._changed:
-            if not self._to_cut:
+            if not self.commits_to_cut:
                 return False
-            self._to_cut -= 1
+            self.commits_to_cut -= 1
             self.commits_cut += 1
             return True
 
