@@ -17,6 +17,7 @@ from testbed.processes import ChildProcess, free_port
 
 LOOK_EVERY_S = 0.05
 STOP_TIMEOUT_S = 30.0
+OK = 200
 SIDES: dict[str, Side] = {"load": "producers", "process": "processors", "materialize": "consumers"}
 """Which stage a command is."""
 
@@ -31,16 +32,18 @@ def penstock(command: str) -> Words:
 
 @dataclass
 class Member:
-    """A stage that should run. ``once`` is more environment, for the next life only."""
+    """A stage that should run. ``once`` is more environment for its next lives, each of one life only."""
 
     name: str
     command: str
     words: Words
     environment: Mapping[str, str]
-    once: dict[str, str] = field(default_factory=dict)
+    once: list[Mapping[str, str]] = field(default_factory=list)
     lives: int = 0
     stage: Stage | None = None
     paused: bool = False
+    armed: bool = False
+    """Whether this life may end at a failpoint."""
     killed: bool = False
     """Whether its last end was asked for, by SIGKILL."""
 
@@ -82,6 +85,15 @@ class Crew:
         """Return those that run a command, in the order of their names."""
         return [self.members[name] for name in sorted(self.members) if self.members[name].command == command]
 
+    def works(self, name: str) -> bool:
+        """Say if it does its work: not frozen, not starting."""
+        stage = self.members[name].stage
+        return stage is not None and not self.members[name].paused and stage.ask("/ready").status == OK
+
+    def all_work(self) -> bool:
+        """Say if each does its work, but for those that are frozen."""
+        return all(self.works(name) for name in list(self.members) if not self.members[name].paused)
+
     def kill(self, name: str) -> None:
         """SIGKILL it; the supervisor starts it again."""
         with self._lock:
@@ -113,7 +125,9 @@ class Crew:
         was_running = child.running
         child.stop(timeout=STOP_TIMEOUT_S)
         self._result.stops += 1
-        if was_running and child.returncode not in codes:
+        if member.armed and child.returncode == -signal.SIGKILL:
+            self._result.kills += 1
+        elif was_running and child.returncode not in codes:
             raise AssertionError(f"{name} ended with {child.returncode} after SIGTERM; its log: {child.log}")
 
     def close(self) -> None:
@@ -146,7 +160,8 @@ class Crew:
 
     def _start(self, member: Member) -> None:
         port = free_port()
-        once, member.once = member.once, {}
+        once = member.once.pop(0) if member.once else {}
+        member.armed = bool(once)
         settings = {"PENSTOCK_HTTP_PORT": str(port), **member.environment, **once}
         child = ChildProcess(
             member.name,

@@ -34,6 +34,8 @@ SESSION_MS = 6_000
 ZOMBIE_S = 8.0
 """How long a stage is frozen to make it a zombie: longer than its session lasts."""
 
+POISONED_PARTITIONS = 2
+
 
 @dataclass(frozen=True)
 class Shared:
@@ -97,7 +99,7 @@ class Rig:
         self.pipeline.create_topics()
         self._crew = Crew(self.pipeline, self.result)
         self._watch = Watch(self.pipeline)
-        self._crew.ended_at_failpoint = lambda member: self._mark(f"{member.side} killed", member.side)
+        self._crew.ended_at_failpoint = self._killed_itself
         return self
 
     def start(self, command: str, count: int = 1, **environment: str) -> list[str]:
@@ -182,12 +184,18 @@ class Rig:
             self.result.rounds += 1
 
     def kill(self, name: str) -> None:
-        """SIGKILL a stage; it is started again at once, and its recovery is measured from now."""
+        """SIGKILL a stage; it is started again at once, and its recovery is measured from now.
+
+        Told apart are stages that did their work, and those that were still starting, whose partitions others have.
+        """
         side = self.crew.members[name].side
-        self._mark(f"{side} killed", side)
+        self._mark(f"{side} killed at work" if self.crew.works(name) else f"{side} killed while starting", side)
         if side == "producers":
             self.truth.exact = False
         self.crew.kill(name)
+
+    def _killed_itself(self, member: Member) -> None:
+        self._mark(f"{member.side} killed at a failpoint", member.side)
 
     def pause(self, name: str) -> None:
         """SIGSTOP a stage; the recovery of what it did is measured from now."""
@@ -197,15 +205,17 @@ class Rig:
 
     def resume(self, name: str) -> None:
         """SIGCONT a stage that was frozen for longer than its session: a zombie."""
-        side = self.crew.members[name].side
-        self._mark(f"{side} woken up", side)
+        member = self.crew.members[name]
+        if member.paused and member.running:
+            self.result.zombies += 1
+        self._mark(f"{member.side} woken up", member.side)
         self.crew.resume(name)
-        self.result.zombies += 1
 
-    def die_at(self, name: str, point: str, passing: int = 1) -> None:
-        """Have the next life of a stage end at a failpoint: it is killed now, and again when it passes there."""
-        self.crew.members[name].once = {"PENSTOCK_FAILPOINTS": f"{point}=kill@{passing}"}
-        self.kill(name)
+    def die_at(self, name: str, *points: tuple[str, int]) -> None:
+        """Have the next lives of a stage end at failpoints, each at the Nth passing; this life ends by SIGTERM."""
+        lives = [{"PENSTOCK_FAILPOINTS": f"{point}=kill@{passing}"} for point, passing in points]
+        self.crew.members[name].once += lives
+        self.restart(name)
 
     def leave(self, name: str, codes: Sequence[int] = (0,)) -> None:
         """SIGTERM a stage, for good."""
@@ -217,8 +227,22 @@ class Rig:
         """SIGTERM a stage and start it again."""
         member = self.crew.members[name]
         self.leave(name, codes)
-        self.crew.add(Member(name, member.command, member.words, member.environment, lives=member.lives))
+        again = Member(name, member.command, member.words, member.environment, member.once, member.lives)
+        self.crew.add(again)
         self.result.restarts += 1
+
+    def send_poison(self, count: int) -> None:
+        """Send ``count`` records that can't be used to partitions of both source topics, at once."""
+        for topic in SOURCES:
+            for partition in range(POISONED_PARTITIONS):
+                share = count // len(SOURCES) // POISONED_PARTITIONS
+                self.pipeline.send_raw(topic.name, (poison(self._rng) for _ in range(share)), partition)
+                self.truth.add(self.pipeline.prefix + topic.name, {"dead": share})
+        self.fault()
+
+    def verify(self) -> None:
+        """Run ``penstock verify`` while all goes on; fails unless all is proved."""
+        self.pipeline.verify()
 
     def fault(self, count: int = 1, *, part_kills: int = 0) -> None:
         """Count a fault that the rig did not do itself, and kills of parts (broker, database) among them."""
@@ -247,17 +271,19 @@ class Rig:
         """Wait until all that the logs hold now is settled and merged; return the seconds, which are noted as ``what``.
 
         Call it when the fault is over. ``sides``: of whom; by default of all stages that there are. Also waits for the
-        recoveries that began before. Raises TimeoutError after ``deadline_s``.
+        recoveries that began before, and until all stages are at work again. Raises TimeoutError after ``deadline_s``.
         """
         marks = self._mark(what, *(sides or sorted({member.side for member in self.crew.members.values()})))
         self.wait_for(lambda: all(mark.took_s is not None for mark in marks), f"recovery {what}", deadline_s)
         self.wait_for(lambda: all(mark.took_s is not None for mark in self._marks), "recovery of all", deadline_s)
+        self.wait_for(self.crew.all_work, "all stages are at work", deadline_s)
         taken = [mark.took_s for mark in marks if mark.took_s is not None]
         return max(taken, default=0.0)
 
     def settled(self, timeout: float = SETTLE_TIMEOUT_S) -> Self:
         """Wait until all stages are up and have settled what the logs hold now; nothing is measured."""
         before = len(self._marks)
+        self.wait_for(self.crew.all_work, "all stages are at work", timeout)
         self.recovered(timeout, "start")
         del self._marks[before:]
         return self
@@ -359,3 +385,9 @@ class Rig:
             with suppress(Exception):
                 future.result(10.0)
 
+
+
+def poison(rng: Random) -> tuple[str, bytes]:
+    """Return a key and bytes that no contract reads: no wire format, a foreign schema, or nothing at all."""
+    foreign = b"\0" + rng.randrange(2_000_000_000, 2_000_001_000).to_bytes(4, "big") + rng.randbytes(20)
+    return f"poison-{rng.randrange(100)}", rng.choice((b"", b"\1" + rng.randbytes(30), foreign))
