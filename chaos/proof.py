@@ -71,10 +71,13 @@ def read_log(bootstrap_servers: str, ends: Mapping[Place, int]) -> pl.DataFrame:
             for message in messages:
                 if message.error():
                     continue
-                place = (message.topic(), message.partition())
-                rows.append((*place, message.offset(), zlib.crc32(message.value() or b"")))
-                if place in left and message.offset() + 1 >= left[place]:
-                    del left[place]
+                topic, partition, offset = message.topic(), message.partition(), message.offset()
+                assert topic is not None
+                assert partition is not None
+                assert offset is not None
+                rows.append((topic, partition, offset, zlib.crc32(message.value() or b"")))
+                if offset + 1 >= left.get((topic, partition), offset + 2):
+                    del left[topic, partition]
     finally:
         looker.close()
     return pl.DataFrame(rows, schema=[name for name in ACKS if name != "fate"], orient="row")

@@ -138,7 +138,7 @@ class Rig:
 
     def send(self, *arguments: str | Path, **environment: str) -> dict[str, Any]:
         """Run ``penstock produce …`` to its end beside the load, count its truth, and return it."""
-        return self._count(self.pipeline.send(*arguments, **environment))
+        return self._count(self.pipeline.send(*arguments, expect=0, **environment))
 
     def _count(self, truth: dict[str, Any]) -> dict[str, Any]:
         for topic, told in truth["topics"].items():

@@ -12,7 +12,7 @@ from typing import Literal
 
 import psycopg
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # re-exported unsaid
 
 from penstock.frontier import Frontier
 from penstock.settings import load_settings
@@ -40,9 +40,10 @@ class Gauge:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._settings = load_settings(topic_prefix=pipeline.prefix)
-        servers = {"bootstrap.servers": pipeline.parts.bootstrap_servers, "log_level": 0}
-        self._looker = Consumer(servers | {"group.id": group_id(self._settings, "processors")})
-        self._admin = AdminClient(servers)
+        servers = pipeline.parts.bootstrap_servers
+        group = group_id(self._settings, "processors")
+        self._looker = Consumer({"bootstrap.servers": servers, "log_level": 0, "group.id": group})
+        self._admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
         self._sources = {topic.full_name(self._settings) for topic in SOURCES}
         self._full_names = {topic.name: topic.full_name(self._settings) for topic in TOPICS}
         self._places: list[Place] = []
@@ -55,8 +56,9 @@ class Gauge:
     def ends(self, *, sources_only: bool = False) -> dict[Place, int]:
         """Return the ends of the logs. Raises :class:`Away`."""
         chosen = self._of_sources() if sources_only else self._known_places()
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         asked = self._admin.list_offsets(
-            {TopicPartition(*place): OffsetSpec.latest() for place in chosen}, request_timeout=TIMEOUT_S
+            {TopicPartition(*place): latest for place in chosen}, request_timeout=TIMEOUT_S
         )
         try:
             return {(place.topic, place.partition): future.result().offset for place, future in asked.items()}
@@ -72,7 +74,7 @@ class Gauge:
             raise Away(str(error)) from None
         if failed := [place.error for place in found if place.error]:
             raise Away(str(failed[0]))
-        return {(p.topic, p.partition): Frontier.decode(p.metadata) for p in found if p.offset >= 0}
+        return {(p.topic, p.partition): Frontier.decode(p.metadata or "") for p in found if p.offset >= 0}
 
     def folded(self) -> dict[Place, int]:
         """Return ``P`` by source partition. Raises :class:`Away`."""

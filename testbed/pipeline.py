@@ -89,7 +89,8 @@ class Stage:
             text = httpx.get(f"{self.url}/metrics", timeout=30.0).text
         except httpx.TransportError:
             return []
-        return [tuple(sample[:3]) for family in text_string_to_metric_families(text) for sample in family.samples]
+        samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+        return [(sample.name, sample.labels, sample.value) for sample in samples]
 
     def until(self, condition: Callable[[], T], what: str, timeout: float = 60.0) -> T:
         """Wait for a condition; fails with the log's end at the deadline, and as soon as the stage has ended."""
@@ -244,7 +245,7 @@ class Pipeline:
         """Run ``produce …`` or ``replay …``; count what was acknowledged, and return the truth about the run."""
         self._truths += 1
         file = self.folder / f"truth-{self._truths}.json"
-        self.run(*arguments, "--truth", file, expect=expect, **settings)
+        self.run(*arguments, "--truth", file, expect=expect, timeout=COMMAND_TIMEOUT_S, **settings)
         return self.count(file)
 
     def count(self, truth_file: Path) -> dict[str, Any]:
@@ -312,7 +313,8 @@ class Pipeline:
 
     def verify(self, expect: int = 0, **settings: str) -> dict[str, Any]:
         """Run ``verify --json`` and return its document."""
-        done = self.run("verify", "--json", "--timeout", "60", expect=expect, **settings)
+        words = ("verify", "--json", "--timeout", "60")
+        done = self.run(*words, expect=expect, timeout=COMMAND_TIMEOUT_S, **settings)
         verdict: dict[str, Any] = json.loads(done.stdout)
         assert verdict["proved"] == (expect == 0)
         return verdict
