@@ -161,8 +161,8 @@ class Trial:
         self.progress.advance(0, f"{topic}: entities and ids")
         for trial in entities.values():
             trial.run(self.snapshot, self.differences)
-            self.rows += trial.rows
-            self.left_out += trial.left_out
+            self.rows.update(trial.rows)
+            self.left_out.update(trial.left_out)
         self.split_ids[topic] = ids.split()
 
     def _partition(self, extent: Extent, entities: dict[str, EntityTrial], ids: IdsByPartition) -> None:
@@ -179,8 +179,8 @@ class Trial:
             entity.whole_from(trial.beginning.entities_from_ms)
         self.gone += trial.book.gone if extent.torn else 0
         self.books.append(trial.book)
-        self.rows += trial.rows
-        self.left_out += trial.left_out
+        self.rows.update(trial.rows)
+        self.left_out.update(trial.left_out)
         self.most_rows_held = max(self.most_rows_held, trial.most_rows_held)
 
     def _relations(self) -> None:

@@ -17,26 +17,14 @@ from penstock.frontier import Fates
 from penstock.schema_ids import LockedIds
 from penstock.settings import Settings
 from referee.compare import ABSENT, PRESENT, ROW
-from referee.report import Verdict
 from referee.verify import verify
 from simulation.model import PANE_MS, Entry, Told
 from testbed.postgres import Postgres
 from tests.processors.logs import FIRST_PANE, entry, heartbeat, order
 from tests.referee import stage
+from tests.referee.damage import KEYS, change, judged, names_the_row, row_of, where
 from tests.referee.stage import Partition
 
-PATIENCE_S = 20.0
-KEYS = {
-    "order_metrics": ("window_start", "country", "source_partition"),
-    "product_sales": ("window_start", "sku", "source_partition"),
-    "telemetry_metrics": ("window_start", "sensor", "device_id", "source_partition"),
-    "pane_counts": ("source_topic", "window_start", "source_partition"),
-    "orders": ("order_id",),
-    "devices": ("device_id",),
-    "device_readings": ("device_id", "sensor"),
-    "late_events": ("source_topic_id", "source_partition", "source_offset"),
-    "dead_letters": ("source_topic_id", "source_partition", "source_offset"),
-}
 CELLS = (
     ("order_metrics", "orders"), ("order_metrics", "revenue_e4"), ("order_metrics", "largest_order_e4"),
     ("order_metrics", "cancelled_e4"), ("order_metrics", "final"),
@@ -49,60 +37,6 @@ CELLS = (
     ("late_events", "watermark"), ("late_events", "event_id"), ("late_events", "value"),
     ("dead_letters", "reason"), ("dead_letters", "value"),
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A pipeline's outcome in which everything is right. Don't change its database."""
-    path = tmp_path_factory.mktemp("referee") / "views.db"
-    with stage.embedded_broker() as bootstrap:
-        settings = stage.settings_of(bootstrap, f"sqlite:///{path}")
-        parts = stage.partitions()
-        stage.produce(settings, parts)
-        for part in parts:
-            stage.commit(settings, part, stage.frontier_of(settings, part))
-        stage.fill_views(settings, parts)
-        yield settings
-
-
-@pytest.fixture
-def copied(world: Settings, tmp_path: Path) -> tuple[Settings, Path]:
-    """The same with a database of the test's own."""
-    path = tmp_path / "views.db"
-    with sqlite3.connect(_path(world)) as source, sqlite3.connect(path) as target:
-        source.backup(target)
-    return world.model_copy(update={"database_url": type(world.database_url)(f"sqlite:///{path}")}), path
-
-
-def _path(settings: Settings) -> str:
-    return settings.database_url.get_secret_value().removeprefix("sqlite:///")
-
-
-def judged(settings: Settings) -> Verdict:
-    return verify(settings, LockedIds(), PATIENCE_S)
-
-
-def change(path: Path, sql: str, values: tuple[Any, ...] = ()) -> None:
-    connection = sqlite3.connect(path)
-    with connection:
-        assert connection.execute(sql, values).rowcount == 1
-    connection.close()
-
-
-def row_of(path: Path, table: str, condition: str = "true") -> dict[str, Any]:
-    connection = sqlite3.connect(path)
-    connection.row_factory = sqlite3.Row
-    found = connection.execute(f"SELECT * FROM {table}_v1 WHERE {condition} LIMIT 1").fetchone()
-    connection.close()
-    return dict(found)
-
-
-def where(table: str, row: dict[str, Any]) -> tuple[str, tuple[Any, ...]]:
-    return " AND ".join(f"{name} = ?" for name in KEYS[table]), tuple(row[name] for name in KEYS[table])
-
-
-def names_the_row(key: str, table: str, row: dict[str, Any]) -> bool:
-    return all(f"{name}={row[name]}" in key.split(" ") for name in KEYS[table])
 
 
 def test_views_that_are_right_are_proved_while_the_pipeline_is_in_the_middle_of_its_work(world: Settings) -> None:
