@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from chaos.rig import Rig
+from chaos.watch import Away
 from testbed.java import QUICK_START
 from testbed.kafka import KafkaBroker
 from testbed.kafka_cluster import KafkaCluster
 from testbed.postgres import Postgres
+
+ENOUGH_RECORDS = 300
 
 
 @contextmanager
@@ -55,4 +58,25 @@ def start_stages(rig: Rig, processors: int = 1, views: int = 1) -> Rig:
     rig.start("process", processors)
     rig.start("materialize", views)
     rig.load()
+    return moving(rig)
+
+
+def moving(rig: Rig) -> Rig:
+    """Wait until the load has come and all stages have settled some of it."""
+
+    def arrived() -> bool:
+        with suppress(Away):  # new topics can be without leaders for a moment
+            return sum(rig.gauge.ends(sources_only=True).values()) > ENOUGH_RECORDS
+        return False
+
+    rig.wait_for(arrived, "the load")
     return rig.settled()
+
+
+def says_it_waits(rig: Rig, name: str, part: str) -> None:
+    """Wait until a stage says that it is not ready because ``part`` is away; it may be started again meanwhile."""
+
+    def problems() -> list[str]:
+        return [problem for problem in rig.stage(name).ask("/ready").problems if part in problem]
+
+    rig.wait_for(problems, f"{name} says that {part} is away")

@@ -11,7 +11,7 @@ from random import Random
 import psycopg
 from psycopg import sql
 
-from chaos.parts import own_postgres, start_stages, through
+from chaos.parts import own_postgres, says_it_waits, start_stages, through
 from chaos.rig import Rig
 from chaos.scenario import scenario
 from chaos.small_disk import SmallDisk
@@ -41,7 +41,7 @@ def postgres_away(rig: Rig, rng: Random) -> None:
                 continue
             (postgres.kill if number % 3 else postgres.stop)()
             rig.fault(part_kills=number % 3)
-            rig.stage("materialize-1").until_waiting_for("database")
+            says_it_waits(rig, "materialize-1", "database")
             rig.wait(rng.uniform(0, 3))
             postgres.start()
             rig.recovered(what="Postgres killed" if number % 3 else "Postgres stopped")
@@ -53,7 +53,7 @@ def hold_lock(rig: Rig, seconds: float) -> None:
     with psycopg.connect(rig.pipeline.database_url) as connection:
         connection.execute("LOCK TABLE offsets IN ACCESS EXCLUSIVE MODE")
         rig.fault()
-        rig.stage("materialize-1").until_waiting_for("database")
+        says_it_waits(rig, "materialize-1", "database")
         rig.wait(seconds)
 
 
@@ -67,7 +67,7 @@ def reply_lost(rig: Rig, rng: Random) -> None:
     with PostgresProxy(rig.shared.postgres.port) as proxy:
         rig.use(DATABASE_URL=through(rig.shared.postgres.port, rig.pipeline.database_url, proxy.port))
         start_stages(rig)
-        for number in rig.rounds(12):
+        for number in rig.rounds(9):
             if number % 3 == 2:
                 rig.wait(rng.uniform(0, 0.5))
                 rig.fault(proxy.cut())
@@ -88,10 +88,9 @@ def disk_full(rig: Rig, rng: Random) -> None:
         rig.use(database_url=f"sqlite:///{database}")
         start_stages(rig)
         for number in rig.rounds(2):
-            views = rig.stage("materialize-1")
-            disk.fill(database, views.child.pid)
+            disk.fill(database, rig.stage("materialize-1").child.pid)
             rig.fault()
-            views.until_waiting_for("database")
+            says_it_waits(rig, "materialize-1", "database")
             if number == 1:
                 rig.crew.kill("materialize-1")  # the next life begins on a full disk
             rig.wait(rng.uniform(0, 3))

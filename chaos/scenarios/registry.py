@@ -7,7 +7,7 @@ from random import Random
 from typing import get_args
 
 from chaos.newer_build import REPOSITORY, make_newer_build
-from chaos.parts import through
+from chaos.parts import moving, says_it_waits, through
 from chaos.rig import Rig
 from chaos.scenario import scenario
 from testbed.proxy import Mode, Proxy
@@ -28,7 +28,7 @@ def registry_away(rig: Rig, rng: Random) -> None:
         rig.load(topics=("orders",), poison=0.03)
         rig.use(SCHEMA_REGISTRY_URL=through(rig.shared.registry.port, direct, proxy.port))
         stages = [*rig.start("process", 2), *rig.start("materialize", 2)]
-        rig.settled()
+        moving(rig)
         for number in rig.rounds(len(AWAY)):
             mode = AWAY[number % len(AWAY)]
             proxy.switch(mode)
@@ -38,7 +38,7 @@ def registry_away(rig: Rig, rng: Random) -> None:
             for name in (stages[0], stages[2]):
                 rig.crew.kill(name)  # what they need to recover is not there: it is measured from when it is
             for name in stages:
-                rig.stage(name).until_waiting_for("registry")
+                says_it_waits(rig, name, "registry")
             rig.wait(rng.uniform(0, 2))
             proxy.switch("pass")
             rig.recovered(what=f"registry: {mode}")
@@ -51,7 +51,7 @@ def newer_schema(rig: Rig, rng: Random) -> None:
     rig.begin()
     stages = [*rig.start("process"), *rig.start("materialize")]
     load = rig.load()
-    rig.settled()
+    moving(rig)
     newer = make_newer_build(rig.folder / "newer-build")
     # From here on every command and every stage that is started is of the newer build.
     rig.pipeline.use(PYTHONPATH=os.pathsep.join((str(newer), str(REPOSITORY))))
@@ -65,3 +65,4 @@ def newer_schema(rig: Rig, rng: Random) -> None:
     rig.start("materialize")
     rig.recovered(what="newer build started")
     rig.finish()
+    rig.result.rounds = 1
