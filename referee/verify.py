@@ -20,6 +20,7 @@ from referee import metric_tables, relations
 from referee.books import Book
 from referee.compare import Differences
 from referee.cut import Cut, CutReader, Place
+from referee.database import open_database
 from referee.entity_trial import EntityTrial
 from referee.ids import IdsByPartition, SplitIds
 from referee.log import LogReader
@@ -27,7 +28,7 @@ from referee.partition import Asked, Extent, PartitionTrial, extent_of
 from referee.progress import Progress, Silent
 from referee.report import Verdict
 from referee.scope import Scope
-from referee.snapshot import Snapshot, open_database
+from referee.snapshot import Snapshot
 from referee.spill import Buckets
 
 EVERYTHING = Scope()

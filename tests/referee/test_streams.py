@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from referee import snapshot as snapshots
+from referee.database import Rows
 from referee.snapshot import Snapshot
 from referee.streams import Range, RowStream
 from tests.referee.worlds import patient
@@ -28,10 +28,10 @@ class Memory:
         self._connection.execute("CREATE TABLE offsets (view, topic, partition, topic_id, next, version)")
         self._batch = batch
 
-    def fetch(self, sql: str, values: Sequence[Any]) -> snapshots.Rows:
+    def fetch(self, sql: str, values: Sequence[Any]) -> Rows:
         return self._connection.execute(sql, tuple(values)).fetchall()
 
-    def stream(self, sql: str, values: Sequence[Any]) -> Iterator[snapshots.Rows]:
+    def stream(self, sql: str, values: Sequence[Any]) -> Iterator[Rows]:
         cursor = self._connection.execute(sql, tuple(values))
         while rows := cursor.fetchmany(self._batch):
             yield rows
