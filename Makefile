@@ -9,7 +9,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint bench up down check-compose lock clean
+.PHONY: help install demo test test-all lint bench chaos soak-chaos up down check-compose lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,12 @@ lint: $(INSTALLED) ## Check style, types and contracts
 
 bench: $(INSTALLED) ## Measure the stages on a real broker, beside a stock Faust app
 	$(BIN)/python -m bench
+
+chaos: $(INSTALLED) ## Hurt real parts and processes under load, prove the numbers after each fault (SEED=N plays one again)
+	$(BIN)/python -m chaos $(if $(SEED),--seed $(SEED))
+
+soak-chaos: $(INSTALLED) ## The same for an hour, all faults of processes at once
+	$(BIN)/python -m chaos --minutes 60 $(if $(SEED),--seed $(SEED))
 
 up: ## Start the compose stack and wait until all of it is healthy
 	docker compose up --build --wait
