@@ -52,7 +52,7 @@ class Frontier:
 
     def encode(self) -> str:
         """Return the commit's metadata."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        return json.dumps({**vars(self), "fates": vars(self.fates)}, separators=(",", ":"))
 
     def _checked(self) -> "Frontier":
         numbers = (self.start, self.position, self.newest_ms, *asdict(self.fates).values())

@@ -7,8 +7,9 @@ built beside the old one from the log.
 import hashlib
 import json
 from dataclasses import asdict
+from functools import cache
 
-from penstock.metrics import METRICS
+from penstock.metrics import METRICS, Metric
 
 PANE_MS = 60_000
 """Length of a pane."""
@@ -30,10 +31,15 @@ def watermark(newest_ms: int) -> int:
 
 def fingerprint() -> str:
     """Return 12 hexadecimal digits that change when any rule that decides a number changes."""
+    return _fingerprint(METRICS)
+
+
+@cache
+def _fingerprint(metrics: tuple[Metric, ...]) -> str:
     rules = {
         "pane_ms": PANE_MS,
         "allowed_disorder_ms": ALLOWED_DISORDER_MS,
         "max_ahead_ms": MAX_AHEAD_MS,
-        "metrics": [asdict(metric) for metric in METRICS],
+        "metrics": [asdict(metric) for metric in metrics],
     }
     return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:12]

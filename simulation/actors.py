@@ -12,18 +12,19 @@ from consumers.reader import Reader
 from consumers.run import group_of
 from consumers.sqlite_store import SqliteStore
 from consumers.view_files import View
-from penstock.avro import Decoded
+from penstock.avro import Decoded, Decoder
 from penstock.errors import Unavailable
 from penstock.health import Health
 from penstock.settings import Settings
 from penstock.topics import BY_NAME, SOURCES, TOPICS
 from penstock.waiting import wait_for
-from processors.consumer import Batch, LogConsumer
+from processors.consumer import Batch, LogConsumer, Partition
 from processors.lineage import check_lineage
 from processors.sender import Sender
 from processors.worker import Points, Worker
 from simulation import codec
 from simulation.clients import SimConsumer, SimProducer
+from simulation.decoding import Shelf
 from simulation.store import SimStore
 from simulation.world import Actor, World
 
@@ -40,11 +41,18 @@ class Silent:
         """Do nothing."""
 
 
+def decoder_of(world: World, topic: str) -> Shelf | Decoder:
+    """Return what decodes a topic in a schedule."""
+    if world.plan.decode_each_batch:
+        return codec.decoder(topic)
+    return world.shelves.setdefault(topic, Shelf(codec.decoder(topic)))
+
+
 class SimDecoder:
     """The real decoder behind a registry that is away now and then."""
 
     def __init__(self, world: World, topic: str) -> None:
-        self._world, self._decoder = world, codec.decoder(topic)
+        self._world, self._decoder = world, decoder_of(world, topic)
 
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
         """See :class:`penstock.avro.Decoder`."""
@@ -125,12 +133,12 @@ class Processor(Actor):
         draw = self.world.rng.random()
         if draw < 0.35:
             self._fetch()
-        elif draw < 0.75:
+        elif draw < 0.7:
             self._process()
-        elif draw < 0.75 + 0.1 * self.world.plan.eager:
-            self.worker.send_changed()
-        elif draw > 0.85:
+        elif draw < 0.85:
             self._commit()
+        elif draw < 0.85 + 0.15 * self.world.plan.eager:
+            self.worker.send_changed()
 
     def _fetch(self) -> None:
         if len(self._inbox) >= BUFFERED_BATCHES:
@@ -160,11 +168,15 @@ class Processor(Actor):
             self._commit()
 
     async def _flushed(self) -> None:
-        await _Later()
+        if self.world.rng.random() < 0.5:
+            await _Later()
         self._flush()
+        if self.world.rng.random() < 0.3:
+            await _Later()
 
     async def _committed(self, points: Points) -> bool:
-        await _Later()
+        if self.world.rng.random() < 0.5:
+            await _Later()
         return self.consumer.commit(points)
 
     def _rebalance(self) -> None:
@@ -192,9 +204,15 @@ class Processor(Actor):
         if crashed:
             self.world.network.orphan(self._sender)
 
+    def owned(self) -> tuple[Partition, ...]:
+        """Return what is assigned to it."""
+        return self.consumer.owned if self.member else ()
+
     def settled(self) -> bool:
-        """Say if all that is assigned is folded and committed."""
-        return self.member > 0 and not self._inbox and self._tasks == [None, None] and not self.worker.commit_points()
+        """Say if all that is assigned is folded, sent and committed."""
+        if not self.member or self._inbox or self._tasks != [None, None] or self.worker.commit_points():
+            return False
+        return all(self.worker._reached.get(place) == self.world.broker.log(place).end for place in self.consumer.owned)
 
 
 class Keeper(Actor):
@@ -219,6 +237,7 @@ class Keeper(Actor):
             self._settings, self._views, self._store, self.reader, decoders=decoders, meters=silent, health=health,
             stopping=threading.Event(), current_ids=world.topic_ids, clock=world.seconds,
         )  # fmt: skip
+        self.kept._lag = silent
         self.kept.begin(swap=False)
         while not world.chance("stop", "between steps"):
             self.kept.step()

@@ -10,7 +10,7 @@ from typing import Any
 
 import fastavro
 
-from penstock.avro import HEADER_BYTES, Decoded, Decoder, Encoder
+from penstock.avro import HEADER_BYTES, Decoder, Encoder
 from penstock.avro_encoding import encoder_schema
 from penstock.contracts import Contract, Schema, load_contracts, load_lock
 from penstock.schema_ids import LockedIds
@@ -21,7 +21,6 @@ from processors.outbox import Outbox
 MAX_BYTES = 2_000
 LETTER_BYTES = 100_000
 UNKNOWN_ID = 65_000
-_REMEMBERED = 4_000
 
 _OTHER_VERSIONS = {
     "OrderPlaced": {"older": 60_001, "newer": 60_002},
@@ -83,28 +82,11 @@ def ages(record: str) -> Sequence[str]:
     return ("now", *_OTHER_VERSIONS.get(record, ()))
 
 
-class Remembering(Decoder):
-    """The real decoder; what it made of the same values before, it gives again: frames never change."""
-
-    def __init__(self, topic: str) -> None:
-        limit = LETTER_BYTES if BY_NAME[topic].role == "letters" else MAX_BYTES
-        super().__init__(BY_NAME[topic], contracts(), ids(), limit)
-        self._made: dict[tuple[bytes | None, ...], Decoded] = {}
-
-    def decode(self, values: Sequence[bytes | None]) -> Decoded:
-        """See :class:`penstock.avro.Decoder`."""
-        known = self._made.get(tuple(values))
-        if known is None:
-            if len(self._made) >= _REMEMBERED:
-                self._made.clear()
-            known = self._made[tuple(values)] = super().decode(values)
-        return known
-
-
 @cache
 def decoder(topic: str) -> Decoder:
     """Return the decoder of a topic, by its logical name."""
-    return Remembering(topic)
+    limit = LETTER_BYTES if BY_NAME[topic].role == "letters" else MAX_BYTES
+    return Decoder(BY_NAME[topic], contracts(), ids(), limit)
 
 
 @cache

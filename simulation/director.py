@@ -6,16 +6,17 @@ from pathlib import Path
 
 from penstock.settings import Settings
 from penstock.topics import BY_NAME, group_id
-from simulation.actors import Keeper, Processor
+from simulation.actors import Keeper, Processor, decoder_of
 from simulation.events import Operation, encode, heartbeat
 from simulation.kafka import StoredTopic
 from simulation.model import AHEAD_MS, PANE_MS
 from simulation.snapshots import Snapshot, take
 from simulation.world import World
 
-CALM_TURNS = 6_000
-"""Turns in which all must be done once nothing fails any more."""
+CALM_TURNS = 1_000
+"""Looks by which all must be done once nothing fails any more."""
 
+LOOK_EVERY = 8
 _SAFE_TRIMS = "log trimmed"
 
 
@@ -36,6 +37,9 @@ class Director:
 
         self._pending = list(plan.operations)
         self._backup: sqlite3.Connection | None = None
+        learn = getattr(decoder_of(world, plan.topic), "learn", None)
+        if learn is not None:
+            learn(operation.value for operation in plan.operations)
         for log in self.sources[0].logs:
             log.start = log.end = plan.born_trimmed
 
@@ -44,8 +48,8 @@ class Director:
         world = self.world
         while self._pending and not world.ending:
             world.pause("director")
-            if world.rng.random() < 0.4:
-                for operation in self._take(world.rng.randint(1, 4)):
+            if world.rng.random() < world.plan.appending:
+                for operation in self._take(world.rng.randint(1, 3)):
                     self._append(operation)
             self._fail_something()
             if world.rng.random() < 0.01:
@@ -179,14 +183,16 @@ class Director:
             self.must_stop = self._lost()
         self._close_panes()
         for _ in range(CALM_TURNS):
-            world.pause("director")
+            for _ in range(LOOK_EVERY):
+                world.pause("director")
+            world.network.deliver_some()
             if world.ending:
                 return
             if self._stopped() or not self._unsettled():
                 self.ended = "stopped" if self._stopped() else "settled"
                 return
             self._evict()
-        world.broken = f"not settled after {CALM_TURNS} calm turns: {self._unsettled()}"
+        world.broken = f"not settled after {CALM_TURNS} looks: {self._unsettled()}"
 
     def _stopped(self) -> bool:
         """Say if the end of this schedule is that somebody stopped, and stays so."""
@@ -224,10 +230,9 @@ class Director:
         waiting = [actor.name for actor in world.actors if isinstance(actor, Processor) and not actor.settled()]
         if waiting:
             return f"{waiting} are not settled"
-        commits = world.broker.group(group_id(self.settings, "processors")).commits
-        for number, log in enumerate(world.broker.topics[self.source].logs):
-            commit = commits.get((self.source, number))
-            if commit is None or commit.offset != log.end:
-                return f"{self.source}[{number}] is committed at {commit}, its end is {log.end}"
+        places = [(self.source, number) for number in range(world.broker.count(self.source))]
+        owned = sorted(place for actor in world.actors if isinstance(actor, Processor) for place in actor.owned())
+        if owned != places:
+            return f"{owned} are owned of {places}"
         behind = [actor.name for actor in world.actors if isinstance(actor, Keeper) and not actor.caught_up()]
         return f"{behind} are behind" if behind else ""

@@ -11,12 +11,11 @@ from simulation.model import AHEAD_MS, PANE_MS
 
 BEGAN_MS = 1_700_000_040_000 // PANE_MS * PANE_MS
 _COUNTRIES = ("GB", "DE", "É|:")
-_BEHIND = (0,) * 6 + (1, 2_000, 5_000, 9_999, 10_000, 10_001, 30_000, 60_000, 69_999, 70_000, 70_001, 130_000)
-"""How far an event's time is behind its record's: the edges of the allowed disorder and of panes are among them."""
+_BEHIND = ((0, 0), (0, 0), (0, 0), (0, 12_000), (0, 12_000), (0, 12_000), (0, 80_000), (60_000, 200_000))
+"""How far an event's time is behind its record's, from and to."""
 
-_STEPS = (0, 1, 500, 2_000, 4_000, 9_000, 15_000, 15_000, 30_000, 61_000)
-"""How far the time goes on from record to record."""
-
+_EDGE_MS = 10_000
+"""Ends of panes and of the allowed disorder are multiples of this."""
 
 @dataclass(frozen=True)
 class Operation:
@@ -84,6 +83,7 @@ class Mix:
     topic: str
     records: tuple[str, ...]
     versions: bool
+    step_ms: int
     copy: float
     poison: float
     heartbeat: float
@@ -96,7 +96,7 @@ def operations(rng: random.Random, mix: Mix, partitions: int, count: int) -> lis
     made: list[Operation] = []
     at_ms = BEGAN_MS
     for _ in range(count):
-        at_ms += rng.choice(_STEPS)
+        at_ms += rng.choice((0, 1, mix.step_ms // 3, mix.step_ms, mix.step_ms, 2 * mix.step_ms))
         partition = rng.randrange(partitions)
         gap = rng.choice((1, 2, 5)) if rng.random() < mix.gap else 0
         made.append(_operation(rng, mix, partition, at_ms, gap, made))
@@ -116,9 +116,9 @@ def _operation(
     if draw < mix.copy + mix.heartbeat:
         event = heartbeat(number, at_ms - rng.choice((0, 0, 3_000)))
         return Operation(partition, at_ms, "Heartbeat", event, None, encode("Heartbeat", mix.topic, event), gap)
-    occurred_at = at_ms - rng.choice(_BEHIND)
+    occurred_at = at_ms - rng.randint(*rng.choice(_BEHIND))
     if rng.random() < 0.3:
-        occurred_at = occurred_at // PANE_MS * PANE_MS - rng.randrange(2)
+        occurred_at = round(occurred_at / _EDGE_MS) * _EDGE_MS - rng.randrange(2)
     draw = rng.random()
     if draw < mix.ahead:
         occurred_at = at_ms + AHEAD_MS + (draw < mix.ahead * 0.8)

@@ -14,15 +14,16 @@ from simulation.events import RECORDS, Mix, Operation, operations
 T = TypeVar("T")
 
 RATES = {
-    "crash": 0.02, "zombie": 0.015, "stop": 0.02, "rebalance": 0.05, "twice": 0.05, "evict": 0.2,
+    "crash": 0.012, "zombie": 0.01, "stop": 0.008, "rebalance": 0.03, "twice": 0.05, "evict": 0.1, "slow network": 1.0,
     "commit refused": 0.1, "commit reply lost": 0.1, "registry away": 0.04, "database away": 0.04,
     "database reply lost": 0.05, "broker away": 0.03, "backup restored": 0.05, "partitions grow": 0.03,
     "log trimmed": 0.05, "log trimmed past a need": 0.03, "topic recreated": 0.03,
 }  # fmt: skip
-"""How likely a fault is where it may happen, in a schedule that has it: up to twice that."""
+"""How likely a fault is where it may happen, in a schedule that has it: up to twice that. On a slow network nothing
+arrives before somebody waits for it."""
 
-_COMMON = ("crash", "zombie", "stop", "rebalance", "twice", "commit refused", "commit reply lost", "backup restored")
-_RARE = ("registry away", "database away", "database reply lost", "broker away", "partitions grow", "log trimmed")
+_COMMON = ("crash", "zombie", "rebalance", "twice", "slow network", "backup restored")
+_RARE = ("stop", "commit refused", "commit reply lost", "registry away", "database away", "database reply lost", "broker away", "partitions grow", "log trimmed")
 _ENDING = ("log trimmed past a need", "topic recreated")
 """Faults that a stage must answer by stopping."""
 
@@ -45,11 +46,13 @@ class Plan:
     metrics: tuple[Metric, ...]
     views: tuple[str, ...]
     rates: Mapping[str, float]
+    appending: float
     switching: float
     delivering: float
     fetched: int
     eager: float
     restart_all: bool
+    decode_each_batch: bool
     operations: tuple[Operation, ...]
     without: frozenset[int] = field(default=frozenset())
 
@@ -73,19 +76,23 @@ def plan_of(seed: int, bias: Mapping[str, float] | None = None) -> Plan:
         metrics=_some(rng, [metric for metric in METRICS if metric.topic == topic], 2),
         views=_some(rng, VIEWS[topic], 2),
         rates=rates,
+        appending=rng.choice((0.1, 0.2, 0.5)),
         switching=rng.choice((0.05, 0.15, 0.4)),
         delivering=rng.choice((0.02, 0.1, 0.3)),
         fetched=rng.choice((3, 8, 20)),
         eager=rng.choice((0.1, 0.5, 1.0)),
         restart_all=rng.random() < 0.5,
+        decode_each_batch=rng.random() < 0.1,
         operations=tuple(operations(rng, mix, partitions + growing, count)),
     )
-    return plan if bias is None else replace(plan, rates={**rates, **bias})
+    if bias:
+        plan = replace(plan, rates={**rates, **bias})
+    return replace(plan, delivering=0.0) if plan.rates.get("slow network") else plan
 
 
 def _rates(rng: random.Random) -> dict[str, float]:
     chosen = ["evict", *(kind for kind in _COMMON if rng.random() < 0.6)]
-    chosen += [kind for kind in _RARE if rng.random() < 0.1]
+    chosen += [kind for kind in _RARE if rng.random() < 0.15]
     if rng.random() < 0.06:
         chosen.append(rng.choice(_ENDING))
     return {kind: RATES[kind] * rng.choice((0.3, 1.0, 2.0)) for kind in chosen}
@@ -97,6 +104,7 @@ def _mix(rng: random.Random, topic: str) -> Mix:
         topic=topic,
         records=(first, first, rng.choice(others)) if rng.random() < 0.4 else (first,),
         versions=rng.random() < 0.15,
+        step_ms=rng.choice((4_000, 10_000, 20_000)),
         copy=rng.choice((0.0, 0.1, 0.3)),
         poison=rng.choice((0.0, 0.0, 0.05, 0.15)),
         heartbeat=rng.choice((0.0, 0.1, 0.2)),

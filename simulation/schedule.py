@@ -5,6 +5,7 @@ import random
 import shutil
 import tempfile
 import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
@@ -93,6 +94,8 @@ def run(plan: Plan, *, traced: bool = False) -> Outcome:
     )
     try:
         director.run()
+    except Exception:
+        world.broken = f"the director: {traceback.format_exc()}"
     finally:
         world.end()
     violations = _verdict(world, director)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from penstock.errors import PenstockError, ProtectiveStop
 from penstock.settings import Settings
 from penstock.topics import Topic
+from simulation.decoding import Shelf
 from simulation.kafka import Broker
 from simulation.network import Network
 from simulation.plan import Plan
@@ -57,7 +58,8 @@ class Actor:
 
     def __init__(self, world: "World", name: str) -> None:
         self.world, self.name = world, name
-        self.baton = threading.Semaphore(0)
+        self.baton = threading.Lock()
+        self.baton.acquire()
         self.wake_at = 0
         self.doomed = False
         self.done = False
@@ -121,6 +123,7 @@ class World:
     injected: list[Injected] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     actors: list[Actor] = field(default_factory=list)
+    shelves: dict[str, Shelf] = field(default_factory=dict)
     _members: int = 0
 
     def __post_init__(self) -> None:
