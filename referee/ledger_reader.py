@@ -14,10 +14,11 @@ from penstock.waiting import wait_for
 from referee.cut import Cut, CutReader, Place
 from referee.ledger import Kept, Ledger, Page, first_open_pane_ms
 from referee.ledger_truth import load_truth
-from referee.moment import snapshot_of
+from referee.scope import Scope
 from referee.snapshot import Snapshot, Where, at_least, below, equal
+from referee.verify import snapshot_behind
 
-VIEWS = ("pane_counts", "late_events", "dead_letters")
+VIEWS = Scope(frozenset(("pane_counts", "late_events", "dead_letters")))
 """The views that keep the other side of the books."""
 
 _SUM = "CAST(coalesce(sum(applied), 0) AS BIGINT)"
@@ -36,7 +37,7 @@ def take(settings: Settings, timeout_s: float, truths: Sequence[Path] = ()) -> L
         cut = wait_for("the processors' commits", reader.read, timeout_s=timeout_s)
     left_s = max(0.1, deadline - time.monotonic())
     try:
-        snapshot = wait_for("the views", lambda: snapshot_of(settings, cut, VIEWS), timeout_s=left_s)
+        snapshot = wait_for("the views", lambda: snapshot_behind(settings, cut, VIEWS), timeout_s=left_s)
     except GaveUpWaiting as why:
         return Ledger([_page(cut, place, None) for place in cut.frontiers], truth, str(why))
     with closing(snapshot):
