@@ -1,7 +1,7 @@
 """Entity views held against the log: both sides in buckets of the key, then compared bucket by bucket."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import polars as pl
@@ -65,6 +65,15 @@ class EntityTrial:
                 self._compare(entity, number, tables[entity.table], differences)
             if relation and self._relation:
                 relation.check(self._relation.bucket(number), tables, differences)
+        for spill in self._spills():
+            spill.remove()
+
+    def _spills(self) -> Iterator[Spill]:
+        for by_owner in self._newest.values():
+            yield from by_owner.values()
+        yield from self._seen.values()
+        if self._relation:
+            yield self._relation
 
     def _spilled(self, name: str, entity: Entity, snapshot: Snapshot) -> Spill:
         spill = Spill(self._buckets, name, entity.schema, entity.key[0])

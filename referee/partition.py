@@ -54,6 +54,11 @@ class Extent:
     end: int
 
     @property
+    def offsets(self) -> int:
+        """How many offsets there are to read."""
+        return self.end - self.start
+
+    @property
     def asked_for_later(self) -> bool:
         """Whether the log has records before ``start`` that are not asked for."""
         return self.start > max(self.low, self.asked.frontier.start)

@@ -60,6 +60,7 @@ class Verdict:
             "events": self.events,
             "seconds": round(self.seconds, 3),
             "unproved_share": self.unproved_share,
+            "events_held_at_most": self.most_rows_held,
             "since_ms": self.scope.whole_from_ms,
             "rows_left_out": dict(self.left_out),
             "ids_in_two_partitions": {topic: asdict(found) for topic, found in self.split_ids.items()},

@@ -129,36 +129,42 @@ class Trial:
 
     def run(self) -> None:
         """Compare everything in scope."""
-        extents = [self._extent(place) for place in self.cut.frontiers if self.scope.reads(place[0])]
-        self.progress.begin(sum(extent.end - extent.start for extent in extents))
-        for topic in dict.fromkeys(extent.asked.topic for extent in extents):
-            self._topic(topic, [extent for extent in extents if extent.asked.topic == topic])
+        asked = [self._asked(place) for place in self.cut.frontiers if self.scope.reads(place[0])]
+        offsets = Counter[str]()
+        for each in asked:
+            offsets[each.topic] += self._extent(each).offsets
+        self.progress.begin(offsets.total())
+        for topic, count in offsets.items():
+            self._topic([each for each in asked if each.topic == topic], Buckets.of(self.folder, count))
         self._relations()
         self._strays()
         self.differences.sort()
 
-    def _extent(self, place: Place) -> Extent:
-        """Return what to read of a partition: as far as its processor or any view in scope has got."""
+    def _asked(self, place: Place) -> Asked:
+        """Return what is asked of a partition: as far as its processor or any view in scope has got."""
         (topic, partition), snapshot, topic_id = place, self.snapshot, self.cut.topic_ids[place[0]]
         tables = [table for table in self.scope.tables if table.metric.topic == topic]
         reached = [table.reached(snapshot, partition) for table in tables]
         reached += [letters.reached(snapshot, topic_id, partition) for letters in self.scope.letters]
         reached += [self._stored(entity.view, place) for entity in self.scope.entities if entity.topic == topic]
-        asked = Asked(topic, partition, self.cut.frontiers[place], max(reached), self.scope.whole_from_ms)
+        return Asked(topic, partition, self.cut.frontiers[place], max(reached), self.scope.whole_from_ms)
+
+    def _extent(self, asked: Asked) -> Extent:
         return extent_of(asked, self.reader, self.settings)
 
     def _stored(self, view: str, place: Place) -> int:
         stored = self.snapshot.stored(view, *place)
         return stored[1] if stored else 0
 
-    def _topic(self, topic: str, extents: list[Extent]) -> None:
+    def _topic(self, asked: list[Asked], buckets: Buckets) -> None:
         """Read all partitions of one topic."""
-        buckets = Buckets.of(self.folder, sum(extent.end - extent.start for extent in extents))
+        topic = asked[0].topic
         views = dict.fromkeys(entity.view for entity in self.scope.entities if entity.topic == topic)
         entities = {view: EntityTrial(view, self.scope.entities, buckets) for view in views}
         ids = IdsByPartition(topic, buckets)
-        for each in extents:
-            self._partition(each, entities, ids)
+        for each in asked:
+            # Asked again: while others were read, retention may have moved the log's start.
+            self._partition(self._extent(each), entities, ids)
         self.progress.advance(0, f"{topic}: entities and ids")
         for trial in entities.values():
             trial.run(self.snapshot, self.differences)
