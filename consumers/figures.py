@@ -1,4 +1,7 @@
-"""Business figures for Prometheus: gauges, read from the views when it scrapes, so right again after any restart."""
+"""Figures for Prometheus: gauges, read from the views when it scrapes, so right again after any restart.
+
+Business figures, and the views' side of the books.
+"""
 
 import threading
 import time
@@ -35,20 +38,30 @@ class Figures(Collector):
         ]
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, Metric]] = {}
+        """By SQL: until when a metric need not be read again."""
         self._away_until = 0.0
 
     def describe(self) -> Iterator[Metric]:
         """Name the figures, without reading any."""
-        for figure, _ in self._figures:
-            yield GaugeMetricFamily(figure.name, figure.help, labels=figure.labels)
+        yield from self._families().values()
+
+    def _families(self) -> dict[str, GaugeMetricFamily]:
+        return {
+            figure.name: GaugeMetricFamily(figure.name, figure.help, labels=figure.labels)
+            for figure, _ in self._figures
+        }
 
     def collect(self) -> Iterator[Metric]:
         """Read the figures; those that are slow to read, not each time."""
+        found = self._families()
         with self._lock:
             for figure, sql in self._figures:
                 metric = self._current(figure, sql)
-                if metric is not None:
-                    yield metric
+                if metric is None:
+                    found.pop(figure.name, None)  # a part of it would be taken for all of it
+                elif figure.name in found:
+                    found[figure.name].samples.extend(metric.samples)
+        yield from found.values()
 
     def close(self) -> None:
         """Close the connection."""
@@ -57,7 +70,7 @@ class Figures(Collector):
 
     def _current(self, figure: Figure, sql: str) -> Metric | None:
         began = time.monotonic()
-        until, metric = self._known.get(figure.name, (began, None))
+        until, metric = self._known.get(sql, (began, None))
         if metric is not None and began < until:
             return metric
         if began < self._away_until:
@@ -74,5 +87,5 @@ class Figures(Collector):
         for row in rows:
             metric.add_metric([str(label)[:MAX_LABEL] for label in row[:-1]], float(row[-1]))
         ended = time.monotonic()
-        self._known[figure.name] = (ended + REST_FACTOR * (ended - began), metric)
+        self._known[sql] = (ended + REST_FACTOR * (ended - began), metric)
         return metric

@@ -52,7 +52,7 @@ def _prepare_view(transaction: Transaction, dialect: Dialect, view: View, versio
             f"view {view.name} of pipeline version {version} was built by other SQL than this build's: its rows "
             "can't be continued; start a new PENSTOCK_PIPELINE_VERSION"
         )
-    for ddl in view.tables.values():
+    for ddl in (*view.tables.values(), *view.indexes):
         transaction.execute(render(ddl, view, version, dialect))
     visible = next((number for number, (_, shown) in known.items() if shown), version)
     if visible != version and not swap:

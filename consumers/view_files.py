@@ -14,7 +14,9 @@ A line that begins with ``--:`` is a directive; any other comment is only a comm
                                 results ``source_topic`` on top. Booleans arrive as 0 and 1, enums as text
                                 and then the ``INSERT … SELECT … FROM {staging} … ON CONFLICT …``
 ``--: read NAME``               then the ``SELECT`` of a relation for people, a SQL view without a version in its name
-``--: gauge NAME LABEL, … : HELP``  then a ``SELECT`` of the labels' columns and a value, read when Prometheus scrapes
+``--: gauge NAME LABEL, … : HELP``  then a ``SELECT`` of the labels' columns and a value, read when Prometheus scrapes;
+                                several files may add to one gauge
+``--: index``                   then its ``CREATE INDEX IF NOT EXISTS``: it makes reading quick, and decides no row
 
 The staging table holds one row a key of the batch, sorted by it. In braces stands what differs by version
 or database: ``{NAME}`` a table of this file, ``{staging}``, ``{text}`` the type of a text that sorts by its bytes,
@@ -34,7 +36,7 @@ from penstock.topics import BY_NAME, Topic
 
 _DIRECTIVE = re.compile(r"^--:\s*(\w+)\s*(.*?)\s*$")
 _BRACES = re.compile(r"\{(\w+)(?:\s+([^{}]*))?\}")
-_SECTIONS = ("table", "merge", "read", "gauge")
+_SECTIONS = ("table", "index", "merge", "read", "gauge")
 _HEADS = ("view", "about", "reads")
 _OF_MERGE = ("key", "newest", "stage")
 
@@ -84,6 +86,7 @@ class View:
     merges: Mapping[str, Merge]
     reads: Mapping[str, str]
     figures: tuple[Figure, ...]
+    indexes: tuple[str, ...] = ()
 
     @property
     def rules(self) -> str:
@@ -148,6 +151,7 @@ def parse_view(text: str, file: str) -> View:
         {merge.record: merge for merge in merges},
         {section.argument: _sql(section) for section in of_kind["read"]},
         tuple(_figure(section, file) for section in of_kind["gauge"]),
+        tuple(_sql(section) for section in of_kind["index"]),
     )
 
 

@@ -33,6 +33,11 @@ BOOKS_EVENTS = Declared(
 IMBALANCE = Declared(
     Gauge, "penstock_books_imbalance_events", "Offsets passed without a fate: must be 0.", ("topic", "partition")
 )
+BOOKS_VIEW_EVENTS = Declared(
+    Gauge, "penstock_books_view_events", "Events that the views hold, to compare with the books.",
+    ("topic", "partition", "fate")
+)
+"""Read by the views' files: applied events from ``pane_counts``, late and dead ones from the letters."""
 DEAD_LETTERS = Declared(
     Counter, "penstock_dead_letters_total", "Records dead-lettered, by reason.", ("topic", "reason")
 )

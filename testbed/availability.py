@@ -12,6 +12,8 @@ from testbed.registry import SchemaRegistry
 
 PARTS: dict[PartName, type[Part]] = {"kafka": KafkaBroker, "registry": SchemaRegistry, "postgres": Postgres}
 REQUIRE = "PENSTOCK_REQUIRE"
+TOOLS = frozenset({"promtool"})
+"""Programs that a test may need, and that PENSTOCK_REQUIRE may name as well."""
 
 
 def missing_reason(part: PartName) -> str | None:
@@ -28,10 +30,19 @@ def missing_reason(part: PartName) -> str | None:
 def required_parts() -> frozenset[PartName]:
     """The parts that PENSTOCK_REQUIRE names (a comma list): to lack one is then an error.
 
-    ValueError for a name that is no part.
+    ValueError for a name that is no part, and no tool.
     """
-    names = {name.strip() for name in os.environ.get(REQUIRE, "").split(",")} - {""}
+    names = _required()
     known: tuple[PartName, ...] = get_args(PartName)
-    if unknown := names - set(known):
-        raise ValueError(f"{REQUIRE} names {sorted(unknown)}; the parts are {', '.join(known)}")
+    if unknown := names - set(known) - TOOLS:
+        raise ValueError(f"{REQUIRE} names {sorted(unknown)}; the parts are {', '.join((*known, *sorted(TOOLS)))}")
     return frozenset(part for part in known if part in names)
+
+
+def is_required(tool: str) -> bool:
+    """Return whether PENSTOCK_REQUIRE names a program."""
+    return tool in _required()
+
+
+def _required() -> set[str]:
+    return {name.strip() for name in os.environ.get(REQUIRE, "").split(",")} - {""}

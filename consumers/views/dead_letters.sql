@@ -10,6 +10,11 @@ CREATE TABLE IF NOT EXISTS {dead_letters} (
   PRIMARY KEY (source_topic_id, source_partition, source_offset)
 ) {clustered}
 
+--: index
+-- All that counting by source partition, or by reason, reads: it need not touch the letters, which are large.
+CREATE INDEX IF NOT EXISTS {dead_letters}_by_place
+ON {dead_letters} (source_topic, source_partition, source_topic_id, source_offset, reason)
+
 --: merge DeadLetter
 --: key source_topic_id, source_partition, source_offset
 --: stage source_topic_id {text}, source_partition BIGINT, source_offset BIGINT, source_topic {text}
@@ -28,3 +33,6 @@ FROM {dead_letters}
 
 --: gauge penstock_business_dead_letters topic, reason : Dead letters kept, by source topic and reason.
 SELECT source_topic, reason, count(*) FROM {dead_letters} GROUP BY source_topic, reason ORDER BY 3 DESC, 1, 2 LIMIT 100
+
+--: gauge penstock_books_view_events topic, partition, fate : Events that the views hold, to compare with the books.
+SELECT source_topic, source_partition, 'dead', count(*) FROM {dead_letters} GROUP BY source_topic, source_partition

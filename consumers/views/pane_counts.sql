@@ -25,3 +25,6 @@ WHERE (excluded.final, excluded.next_offset) > (kept.final, kept.next_offset)
 SELECT source_topic, {utc window_start} AS window_start, source_partition AS partition, applied, final = 1 AS final,
   next_offset, window_start AS window_start_ms
 FROM {pane_counts}
+
+--: gauge penstock_books_view_events topic, partition, fate : Events that the views hold, to compare with the books.
+SELECT source_topic, source_partition, 'applied', sum(applied) FROM {pane_counts} GROUP BY source_topic, source_partition

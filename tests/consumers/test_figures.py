@@ -9,6 +9,7 @@ from consumers import figures
 from consumers.figures import Figures
 from consumers.stores import Store
 from consumers.tables import prepare
+from penstock import telemetry
 from tests.consumers import builders
 from tests.consumers.builders import NOON, Instance, views
 
@@ -50,7 +51,47 @@ def test_a_database_that_has_no_tables_yet_costs_the_figures_and_not_the_scrape(
     assert b"penstock_business_units " not in generate_latest(registry)
 
 
-def test_the_figures_have_names_of_their_own() -> None:
-    names = [figure.name for view in views().values() for figure in view.figures]
+def test_the_views_side_of_the_books_is_one_gauge_by_topic_partition_and_fate(
+    connect: Connect, registry: CollectorRegistry
+) -> None:
+    store = connect()
+    prepare(store, views().values(), 1)
+    instance = Instance(store)
+    dead = [builders.letter("DeadLetter", offset, reason="malformed", detail="") for offset in (1, 2)]
+    instance.settle("dead_letters", "dead-letters", dead)
+    late = builders.letter("LateEvent", 3, event_id="e", occurred_at=NOON, watermark=NOON)
+    instance.settle("late_events", "late-events", [late, late])
+    counts = ((NOON, 2, True, 5), (NOON + 60_000, 2, False, 7), (NOON, 1, False, 4))
+    panes = [builders.result("PaneCounted", pane, number, 9, final, applied=n) for pane, number, final, n in counts]
+    instance.settle("pane_counts", "order-metrics", panes)
+    name = telemetry.BOOKS_VIEW_EVENTS.name
+    for partition, fate, count in (("2", "dead", 2), ("2", "late", 1), ("2", "applied", 12), ("1", "applied", 4)):
+        labels = {"topic": "orders", "partition": partition, "fate": fate}
+        assert registry.get_sample_value(name, labels) == count
+    assert generate_latest(registry).decode().count(f"# TYPE {name} gauge") == 1
+
+
+def test_a_gauge_of_which_a_part_cannot_be_read_is_left_out(connect: Connect, registry: CollectorRegistry) -> None:
+    store = connect()
+    prepare(store, views().values(), 1)
+    letter = builders.letter("DeadLetter", 1, reason="malformed", detail="")
+    Instance(store).settle("dead_letters", "dead-letters", [letter])
+    assert b"penstock_books_view_events{" in generate_latest(registry)
+    with store.transaction() as transaction:
+        transaction.execute("DROP VIEW pane_counts")
+        transaction.execute("DROP TABLE pane_counts_v1")
+    assert b"penstock_books_view_events{" not in generate_latest(registry)
+
+
+def test_the_books_gauge_is_the_one_that_is_declared() -> None:
+    declared = telemetry.BOOKS_VIEW_EVENTS
+    found = [figure for view in views().values() for figure in view.figures if figure.name == declared.name]
+    assert len(found) == 3
+    assert {(figure.help, figure.labels) for figure in found} == {(declared.help, declared.labels)}
+
+
+def test_the_business_figures_have_names_of_their_own() -> None:
+    every = [figure.name for view in views().values() for figure in view.figures]
+    names = [name for name in every if name != telemetry.BOOKS_VIEW_EVENTS.name]
     assert len(names) == len(set(names))
     assert all(name.startswith("penstock_business_") for name in names)
