@@ -27,6 +27,9 @@ T = TypeVar("T")
 DEADLINE_S = 60.0
 SETTLE_TIMEOUT_S = 120.0
 SESSION_MS = 6_000
+FAST, SLOW = 6.0, 2.0
+LONG_S = 15 * 60
+"""How long event time may run at speed FAST before it has come up with the clock."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +108,12 @@ class Ground:
             names.append(name)
         return names
 
-    def load(self, rate: float = 600.0, *, speed: float = 6.0, poison: float = 0.01, topics: Sequence[str] = ()) -> str:
+    def load(self, rate: float = 600.0, *, speed: float = 0, poison: float = 0.01, topics: Sequence[str] = ()) -> str:
         """Start producing, ``rate`` events a second with all faults, until :meth:`stop_load`; return its name.
 
-        Event time runs ``speed`` times as fast as the clock, from two hours back.
+        Event time runs ``speed`` times as fast as the clock, from two hours back; by default as fast as it may.
         """
+        speed = speed or (FAST if self._seconds < LONG_S else SLOW)
         name = f"load-{len(self.crew.named('load')) + 1}"
         seed = self._rng.randrange(1 << 31)
 
@@ -142,15 +146,10 @@ class Ground:
         return self._crew
 
     @property
-    def watch(self) -> Watch:
-        """The eyes."""
-        assert self._watch is not None, "say rig.begin() first"
-        return self._watch
-
-    @property
     def gauge(self) -> Gauge:
         """For looking at positions: ends of logs, frontiers, what views have merged."""
-        return self.watch.gauge
+        assert self._watch is not None, "say rig.begin() first"
+        return self._watch.gauge
 
     def stage(self, name: str) -> Stage:
         """Return a stage, for its log, its health and its metrics."""
@@ -211,7 +210,8 @@ class Ground:
         return self
 
     def _mark(self, what: str, *sides: Side) -> list[Mark]:
-        marks = self.watch.mark(what, sides)
+        assert self._watch is not None, "say rig.begin() first"
+        marks = self._watch.mark(what, sides)
         self._marks += marks
         return marks
 

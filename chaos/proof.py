@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -19,8 +20,11 @@ from testbed.pipeline import Pipeline
 
 FATES = ("applied", "duplicate", "late", "dead", "control")
 ACKS = {"topic": pl.String, "partition": pl.Int64, "offset": pl.Int64, "crc": pl.Int64, "fate": pl.String}
+RECORDS = {name: kind for name, kind in ACKS.items() if name != "fate"}
 IDLE_TIMEOUT_S = 20.0
 BATCH = 10_000
+CONSUME_S = 0.3
+"""How long a batch that does not fill is waited for."""
 
 
 @dataclass
@@ -59,28 +63,30 @@ def read_log(bootstrap_servers: str, ends: Mapping[Place, int]) -> pl.DataFrame:
     config = {"bootstrap.servers": bootstrap_servers, "group.id": "chaos-reader", "enable.auto.commit": False}
     looker = Consumer(config | {"auto.offset.reset": "earliest", "log_level": 0, "enable.partition.eof": False})
     left = {place: end for place, end in ends.items() if end > 0}
-    rows: list[tuple[str, int, int, int]] = []
+    frames = [pl.DataFrame(schema=RECORDS)]
     try:
         starts = {place: looker.get_watermark_offsets(TopicPartition(*place), timeout=10.0)[0] for place in left}
         left = {place: end for place, end in left.items() if starts[place] < end}
         looker.assign([TopicPartition(*place, starts[place]) for place in left])
+        moved_at = time.monotonic()
         while left:
-            messages = looker.consume(BATCH, timeout=IDLE_TIMEOUT_S)
-            if not messages:
+            messages = looker.consume(BATCH, timeout=CONSUME_S)
+            if messages:
+                moved_at = time.monotonic()
+            elif time.monotonic() - moved_at > IDLE_TIMEOUT_S:
                 raise TimeoutError(f"the log of {sorted(left)} can't be read to its end")
-            for message in messages:
-                if message.error():
-                    continue
-                topic, partition, offset = message.topic(), message.partition(), message.offset()
-                assert topic is not None
-                assert partition is not None
-                assert offset is not None
-                rows.append((topic, partition, offset, zlib.crc32(message.value() or b"")))
+            rows = [_row(message) for message in messages if message.error() is None]
+            frames.append(pl.DataFrame(rows, schema=RECORDS, orient="row"))
+            for topic, partition, offset, _ in rows:
                 if offset + 1 >= left.get((topic, partition), offset + 2):
                     del left[topic, partition]
     finally:
         looker.close()
-    return pl.DataFrame(rows, schema=[name for name in ACKS if name != "fate"], orient="row")
+    return pl.concat(frames)
+
+
+def _row(message: Any) -> tuple[str, int, int, int]:
+    return message.topic(), message.partition(), message.offset(), zlib.crc32(message.value() or b"")
 
 
 @dataclass(frozen=True)

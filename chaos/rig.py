@@ -119,8 +119,7 @@ class Rig(Ground):
 
     def _prove(self, verdict: dict[str, Any], *, by_fate: bool) -> None:
         assert not any(book["imbalance"] for book in verdict["books"]), "the books do not balance"
-        sources = {self.pipeline.prefix + topic.name for topic in SOURCES}
-        ends = {place: end for place, end in self.gauge.ends().items() if place[0] in sources}
+        ends = self.gauge.ends(sources_only=True)
         acks = read_acks(file for file in self._acks if file.exists())
         log = read_log(self.pipeline.parts.bootstrap_servers, ends)
         views = {self.pipeline.prefix + topic.name: shown(self.pipeline, topic.name) for topic in SOURCES}

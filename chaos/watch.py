@@ -88,8 +88,12 @@ class Gauge:
             raise Away(str(error)) from None
         return {(self._full_names[topic], partition): next_ for topic, partition, next_ in rows}
 
+    def is_source(self, place: Place) -> bool:
+        """Say if it is a partition of a topic that producers write."""
+        return place[0] in self._sources
+
     def _of_sources(self) -> list[Place]:
-        return [place for place in self._known_places() if place[0] in self._sources]
+        return [place for place in self._known_places() if self.is_source(place)]
 
     def _known_places(self) -> list[Place]:
         """Return all partitions of our topics; looks for new ones every few seconds."""
@@ -160,8 +164,7 @@ class Watch:
     def _needed(self, side: Side) -> Offsets:
         if side == "consumers":
             return self._last_ends
-        sources = self._mine._sources
-        ends = {place: end for place, end in self._last_ends.items() if place[0] in sources}
+        ends = {place: end for place, end in self._last_ends.items() if self._mine.is_source(place)}
         return {("", 0): sum(ends.values()) + 1} if side == "producers" else ends
 
     def _run(self) -> None:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from chaos.loader import BEHIND_MS, fast_clock
-from chaos.proof import ACKS, Findings, Truth, compare, read_acks
+from chaos.proof import RECORDS, Findings, Truth, compare, read_acks
 from chaos.watch import reached
 from penstock.frontier import Fates, Frontier
 from producers.run import wall_clock
@@ -22,7 +22,7 @@ def records(*offsets: int) -> list[Record]:
 
 
 def frame(rows: list[Record]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=[name for name in ACKS if name != "fate"], orient="row")
+    return pl.DataFrame(rows, schema=RECORDS, orient="row")
 
 
 def proof(
