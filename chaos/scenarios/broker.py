@@ -39,7 +39,7 @@ def broker_killed(rig: Rig, rng: Random) -> None:
 def one_of_three_brokers(rig: Rig, rng: Random) -> None:
     """With two of three left, all goes on while the third is still dead."""
     with own_cluster(rig) as cluster:
-        start_stages(rig, processors=2)
+        start_stages(rig)
         assert copies(rig) == {NODES}
         nodes = rng.sample(cluster.nodes, NODES)
         for number in rig.rounds(NODES):

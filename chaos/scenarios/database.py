@@ -34,7 +34,7 @@ def postgres_away(rig: Rig, rng: Random) -> None:
     with own_postgres(rig) as postgres:
         start_stages(rig)
         for number in rig.rounds(3):
-            rig.wait(rng.uniform(0.5, 1.5))
+            rig.wait(rng.uniform(0, 1))
             if number % 3 == 2:
                 hold_lock(rig, LONGER_THAN_A_LOCK_IS_AWAITED_S)
                 rig.recovered(what="lock given back")
@@ -42,7 +42,7 @@ def postgres_away(rig: Rig, rng: Random) -> None:
             (postgres.kill if number % 3 else postgres.stop)()
             rig.fault(part_kills=number % 3)
             says_it_waits(rig, "materialize-1", "database")
-            rig.wait(rng.uniform(0, 3))
+            rig.wait(rng.uniform(0, 1))
             postgres.start()
             rig.recovered(what="Postgres killed" if number % 3 else "Postgres stopped")
         rig.finish()
@@ -67,7 +67,7 @@ def reply_lost(rig: Rig, rng: Random) -> None:
     with PostgresProxy(rig.shared.postgres.port) as proxy:
         rig.use(DATABASE_URL=through(rig.shared.postgres.port, rig.pipeline.database_url, proxy.port))
         start_stages(rig)
-        for number in rig.rounds(9):
+        for number in rig.rounds(6):
             if number % 3 == 2:
                 rig.wait(rng.uniform(0, 0.5))
                 rig.fault(proxy.cut())
@@ -93,7 +93,7 @@ def disk_full(rig: Rig, rng: Random) -> None:
             says_it_waits(rig, "materialize-1", "database")
             if number == 1:
                 rig.crew.kill("materialize-1")  # the next life begins on a full disk
-            rig.wait(rng.uniform(0, 3))
+            rig.wait(rng.uniform(0, 1))
             disk.empty()
             rig.recovered(what="disk full")
         rig.finish()
@@ -132,11 +132,11 @@ def backup_restored_sqlite(rig: Rig, rng: Random) -> None:
     """Rows and offsets are of one moment, so the views read on from there. The views are away meanwhile."""
     start_stages(rig)
     database = Path(rig.pipeline.database_url.removeprefix("sqlite:///"))
-    for _ in rig.rounds(2):
+    for _ in rig.rounds(1):
         backup = database.with_suffix(".backup")
         with closing(sqlite3.connect(database, timeout=30.0)) as source, closing(sqlite3.connect(backup)) as target:
             source.backup(target)
-        rig.wait(rng.uniform(2, 4))
+        rig.wait(rng.uniform(1, 3))
         rig.leave("materialize-1")
         for suffix in ("-wal", "-shm"):
             Path(f"{database}{suffix}").unlink(missing_ok=True)
@@ -157,7 +157,7 @@ def backup_restored_postgres(rig: Rig, rng: Random) -> None:
     start_stages(rig)
     for number in rig.rounds(2):
         keep_backup(rig.pipeline.database_url, f"backup_{number}")
-        rig.wait(rng.uniform(2, 4))
+        rig.wait(rng.uniform(1, 3))
         restore_backup(rig.pipeline.database_url, f"backup_{number}")
         rig.fault()
         rig.recovered(what="backup restored")
