@@ -209,9 +209,9 @@ class Ground:
         del self._marks[before:]
         return self
 
-    def _mark(self, what: str, *sides: Side) -> list[Mark]:
+    def _mark(self, what: str, *sides: Side, at: float | None = None) -> list[Mark]:
         assert self._watch is not None, "say rig.begin() first"
-        marks = self._watch.mark(what, sides)
+        marks = self._watch.mark(what, sides, at)
         self._marks += marks
         return marks
 

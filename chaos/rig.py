@@ -5,6 +5,7 @@ How a scenario uses it is told in :mod:`chaos.scenario`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -33,10 +34,14 @@ class Rig(Ground):
         Told apart are stages that did their work, and those that were still starting, whose partitions others have.
         """
         side = self.crew.members[name].side
-        self._mark(f"{side} killed at work" if self.crew.works(name) else f"{side} killed while starting", side)
+        what = f"{side} killed at work" if self.crew.works(name) else f"{side} killed while starting"
         if side == "producers":
-            self.truth.exact = False
-        self.crew.kill(name)
+            at, self.truth.exact = time.monotonic(), False
+            self.crew.kill(name)  # first, or what is under way would pass for what its next life sends
+            self._mark(what, side, at=at)
+        else:
+            self._mark(what, side)
+            self.crew.kill(name)
 
     def pause(self, name: str) -> None:
         """SIGSTOP a stage; the recovery of what it did is measured from now."""

@@ -149,9 +149,12 @@ class Watch:
         """For questions of the thread that made this."""
         return self._mine
 
-    def mark(self, what: str, sides: Iterable[Side]) -> list[Mark]:
-        """Note now what is to be settled by ``sides``; where the broker is away, what it held when it last answered."""
-        at = time.monotonic()
+    def mark(self, what: str, sides: Iterable[Side], at: float | None = None) -> list[Mark]:
+        """Note what is to be settled by ``sides``: what the log holds now; if it is away, what it held when last asked.
+
+        ``at`` is when it happened, if not now.
+        """
+        at = time.monotonic() if at is None else at
         with suppress(Away):
             ends = self._mine.ends()
             with self._lock:

@@ -35,7 +35,7 @@ def kill_some(rig: Rig, rng: Random, commands: Sequence[str], count: int) -> Non
 def kill_processors(rig: Rig, rng: Random) -> None:
     """A dead member's partitions wait for its session to end; panes that were open are folded again."""
     under_load(rig, views=1)
-    for _ in rig.rounds(3):
+    for _ in rig.rounds(2):
         kill_some(rig, rng, ["process"], 4)
         rig.recovered(what="all, after the last kill")
     rig.finish()
@@ -45,7 +45,7 @@ def kill_processors(rig: Rig, rng: Random) -> None:
 def kill_views(rig: Rig, rng: Random) -> None:
     """The offsets beside the rows tell where to go on."""
     under_load(rig, processors=1)
-    for _ in rig.rounds(3):
+    for _ in rig.rounds(2):
         kill_some(rig, rng, ["materialize"], 4)
         rig.recovered(what="all, after the last kill")
     rig.finish()
