@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any, Self, TypeVar
@@ -39,6 +39,8 @@ class Shared:
     kafka: KafkaBroker | ExternalKafka
     registry: SchemaRegistry
     postgres: Postgres
+    registered: set[str] = field(default_factory=set)
+    """Addresses of registries that have the contracts."""
 
 
 class Ground:
@@ -87,8 +89,10 @@ class Ground:
         return self
 
     def begin(self) -> Self:
-        """Register the contracts, create the topics and begin to watch."""
-        self.pipeline.run("schemas", "register")
+        """Register the contracts where that was not done, create the topics and begin to watch."""
+        if self.pipeline.parts.registry_url not in self.shared.registered:
+            self.pipeline.run("schemas", "register")
+            self.shared.registered.add(self.pipeline.parts.registry_url)
         self.pipeline.create_topics()
         self._crew = Crew(self.pipeline, self.result)
         self._watch = Watch(self.pipeline)
@@ -141,14 +145,14 @@ class Ground:
 
     @property
     def crew(self) -> Crew:
-        """The stages."""
-        assert self._crew is not None, "say rig.begin() first"
+        """The stages; after :meth:`begin`."""
+        assert self._crew is not None
         return self._crew
 
     @property
     def gauge(self) -> Gauge:
-        """For looking at positions: ends of logs, frontiers, what views have merged."""
-        assert self._watch is not None, "say rig.begin() first"
+        """For looking at positions: ends of logs, frontiers, what views have merged; after :meth:`begin`."""
+        assert self._watch is not None
         return self._watch.gauge
 
     def stage(self, name: str) -> Stage:
@@ -210,7 +214,7 @@ class Ground:
         return self
 
     def _mark(self, what: str, *sides: Side, at: float | None = None) -> list[Mark]:
-        assert self._watch is not None, "say rig.begin() first"
+        assert self._watch is not None
         marks = self._watch.mark(what, sides, at)
         self._marks += marks
         return marks
