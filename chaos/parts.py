@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from chaos.ground import DEADLINE_S
 from chaos.rig import Rig
 from chaos.watch import Away
+from penstock.topics import SOURCES
 from testbed.java import QUICK_START
 from testbed.kafka import KafkaBroker
 from testbed.kafka_cluster import KafkaCluster
@@ -71,6 +74,28 @@ def moving(rig: Rig) -> Rig:
 
     rig.wait_for(arrived, "the load")
     return rig.settled()
+
+
+def moves_again(rig: Rig, what: str, deadline_s: float = DEADLINE_S) -> None:
+    """Wait until records that come from now on are settled and merged; note the seconds that it took as ``what``.
+
+    Where the log got nothing while the broker was away, :meth:`Rig.recovered` has little to wait for: this has.
+    Raises TimeoutError after ``deadline_s``.
+    """
+    began = time.monotonic()
+    sources = {rig.pipeline.prefix + topic.name for topic in SOURCES}
+    ends: list[int] = []
+
+    def moved() -> bool:
+        with suppress(Away):
+            if not ends:
+                ends.append(sum(rig.gauge.ends(sources_only=True).values()))
+            merged = sum(offset for (topic, _), offset in rig.gauge.merged().items() if topic in sources)
+            return min(merged, sum(rig.gauge.folded().values())) > ends[0]
+        return False
+
+    rig.wait_for(moved, f"offsets move again: {what}", deadline_s)
+    rig.result.recovered(what, time.monotonic() - began)
 
 
 def says_it_waits(rig: Rig, name: str, part: str) -> None:

@@ -7,7 +7,7 @@ from random import Random
 
 from confluent_kafka.admin import AdminClient
 
-from chaos.parts import own_broker, own_cluster, start_stages
+from chaos.parts import moves_again, own_broker, own_cluster, start_stages
 from chaos.rig import Rig
 from chaos.scenario import scenario
 from testbed.kafka_cluster import NODES
@@ -17,8 +17,9 @@ GONE_S = "CHAOS_BROKER_GONE_S"
 
 
 @scenario(
-    "broker-killed", kind="broker",
-    fault="the only broker is killed and started again; then it is gone for 20 s",
+    "broker-killed",
+    kind="broker",
+    fault="the only broker is killed and started again; then it is gone for long (20 s; CHAOS_BROKER_GONE_S)",
 )
 def broker_killed(rig: Rig, rng: Random) -> None:
     """Stages keep what they have, wait, and go on by themselves, or exit and are started again."""
@@ -31,7 +32,8 @@ def broker_killed(rig: Rig, rng: Random) -> None:
             rig.fault(part_kills=1)
             rig.wait(long if number == 1 else rng.uniform(0, 2))
             broker.start()
-            rig.recovered(what=f"broker gone for {long:.0f} s" if number == 1 else "broker killed")
+            moves_again(rig, f"broker gone for {long:.0f} s" if number == 1 else "broker killed")
+            rig.recovered(what="all that the log held when the broker was back")
         rig.finish()
 
 
@@ -47,7 +49,8 @@ def one_of_three_brokers(rig: Rig, rng: Random) -> None:
             cluster.await_in_sync()
             node.kill()
             rig.fault(part_kills=1)
-            rig.recovered(what="one of three brokers killed")
+            moves_again(rig, "one of three brokers killed")
+            rig.recovered(what="all that the log held when one of three brokers was killed")
             node.start()
         cluster.await_in_sync()
         rig.finish()

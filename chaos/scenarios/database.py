@@ -125,7 +125,7 @@ def slow_sink(rig: Rig, rng: Random) -> None:
 
 @scenario(
     "backup-restored-sqlite", kind="database",
-    fault="the database of the views, restored from an older backup",
+    fault="the database file replaced by an older backup",
     database="sqlite",
 )
 def backup_restored_sqlite(rig: Rig, rng: Random) -> None:
@@ -149,7 +149,7 @@ def backup_restored_sqlite(rig: Rig, rng: Random) -> None:
 
 @scenario(
     "backup-restored-postgres", kind="database",
-    fault="the same in Postgres, under views that run",
+    fault="tables put back as a backup has them, under views that run",
     database="postgres",
 )
 def backup_restored_postgres(rig: Rig, rng: Random) -> None:
