@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 SECONDS ?= 60
+SEEDS ?= 100000
 UV ?= $(firstword $(wildcard .venv/bin/uv) uv)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -9,7 +10,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint bench chaos soak-chaos up down check-compose lock clean
+.PHONY: help install demo test test-all lint bench soak chaos soak-chaos up down check-compose lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +42,9 @@ lint: $(INSTALLED) ## Check style, types and contracts
 
 bench: $(INSTALLED) ## Measure the stages on a real broker, beside a stock Faust app
 	$(BIN)/python -m bench
+
+soak: $(INSTALLED) ## Run SEEDS (100000) simulated schedules; the first one that is wrong is made small
+	$(BIN)/python -m simulation --seeds $(SEEDS)
 
 chaos: $(INSTALLED) ## Hurt real parts and processes under load, prove the numbers after each fault (SEED=N plays one again)
 	$(BIN)/python -m chaos $(if $(SEED),--seed $(SEED))

@@ -2,7 +2,6 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,6 @@ from consumers.reader import Reader
 from consumers.run import group_of
 from consumers.sqlite_store import SqliteStore
 from consumers.view_files import View
-from penstock.avro import Decoded, Decoder
-from penstock.errors import Unavailable
 from penstock.health import Health
 from penstock.settings import Settings
 from penstock.topics import BY_NAME, SOURCES, TOPICS
@@ -23,69 +20,13 @@ from processors.lineage import check_lineage
 from processors.sender import Sender
 from processors.worker import Points, Worker
 from simulation import codec
-from simulation.clients import SimConsumer, SimProducer
-from simulation.decoding import Shelf
+from simulation.sim_consumer import SimConsumer
+from simulation.sim_producer import SimProducer
+from simulation.stand_ins import Later, Silent, SimDecoder, Task, elsewhere, ran_on
 from simulation.store import SimStore
 from simulation.world import Actor, World
 
 BUFFERED_BATCHES = 8
-
-
-class Silent:
-    """Stands for the Prometheus side of a stage: takes all and shows nothing."""
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return self._ignore
-
-    def _ignore(self, *_args: object, **_labels: object) -> None:
-        """Do nothing."""
-
-
-def decoder_of(world: World, topic: str) -> Shelf | Decoder:
-    """Return what decodes a topic in a schedule."""
-    if world.plan.decode_each_batch:
-        return codec.decoder(topic)
-    return world.shelves.setdefault(topic, Shelf(codec.decoder(topic)))
-
-
-class SimDecoder:
-    """The real decoder behind a registry that is away now and then."""
-
-    def __init__(self, world: World, topic: str) -> None:
-        self._world, self._decoder = world, decoder_of(world, topic)
-
-    def decode(self, values: Sequence[bytes | None]) -> Decoded:
-        """See :class:`penstock.avro.Decoder`."""
-        world = self._world
-        if world.turns < world.registry_away_until:
-            world.pause("asking the registry")
-            if world.turns < world.registry_away_until:
-                raise Unavailable("the registry is away")
-        return self._decoder.decode(values)
-
-
-class _Later:
-    """Suspends a coroutine until its actor goes on with it."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        yield
-
-
-async def _elsewhere(work: Callable[..., Any], *args: Any) -> Any:
-    """Stand in for :func:`asyncio.to_thread`: what waits does not hold up the rest of its process."""
-    await _Later()
-    return work(*args)
-
-
-def _ran_on(task: Coroutine[Any, Any, Any] | None) -> Coroutine[Any, Any, Any] | None:
-    """Run a task until it waits; return it, or None if it ended."""
-    if task is None:
-        return None
-    try:
-        task.send(None)
-    except StopIteration:
-        return None
-    return task
 
 
 class Processor(Actor):
@@ -95,7 +36,7 @@ class Processor(Actor):
         super().__init__(world, name)
         self._settings = settings
         self._sender = 0
-        self._tasks: list[Coroutine[Any, Any, Any] | None] = [None, None]
+        self._tasks: list[Task | None] = [None, None]
 
     def body(self) -> None:
         """Live once: as processors.app puts the parts together."""
@@ -109,7 +50,7 @@ class Processor(Actor):
         decoders: Any = {topic.name: SimDecoder(world, topic.name) for topic in SOURCES}
         silent: Any = Silent()
         self.worker = Worker(
-            self._settings, decoders, codec.outbox(), sender, health, silent, world.plan.metrics, _elsewhere
+            self._settings, decoders, codec.outbox(), sender, health, silent, world.plan.metrics, elsewhere
         )
         self._flush = sender.flush
         self.consumer = LogConsumer(
@@ -153,12 +94,12 @@ class Processor(Actor):
         if self._tasks[0] is None and self._inbox:
             self._tasks[0] = self.worker.process(self._inbox.popleft())
             self.world.counts["batches folded"] += 1
-        self._tasks[0] = _ran_on(self._tasks[0])
+        self._tasks[0] = ran_on(self._tasks[0])
 
     def _commit(self) -> None:
         if self._tasks[1] is None:
             self._tasks[1] = self.worker.commit(self._flushed, self._committed)
-        self._tasks[1] = _ran_on(self._tasks[1])
+        self._tasks[1] = ran_on(self._tasks[1])
 
     def _commit_now(self) -> None:
         while self._tasks[1] is not None:
@@ -169,14 +110,14 @@ class Processor(Actor):
 
     async def _flushed(self) -> None:
         if self.world.rng.random() < 0.5:
-            await _Later()
+            await Later()
         self._flush()
         if self.world.rng.random() < 0.3:
-            await _Later()
+            await Later()
 
     async def _committed(self, points: Points) -> bool:
         if self.world.rng.random() < 0.5:
-            await _Later()
+            await Later()
         return self.consumer.commit(points)
 
     def _rebalance(self) -> None:
@@ -186,7 +127,7 @@ class Processor(Actor):
         if rng.random() < 0.5:
             self._inbox.clear()
         if rng.random() < 0.5:
-            self._tasks[0] = _ran_on(self._tasks[0])
+            self._tasks[0] = ran_on(self._tasks[0])
         if rng.random() < 0.7:
             self._commit_now()
         self.worker.drop_all()

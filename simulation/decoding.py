@@ -1,7 +1,7 @@
 """Decoding once what is read many times: the real decoder on all new values at once, its rows handed out by batch.
 
-That a record's outcome never depends on its neighbours is the codec's promise, with tests of its own; and some schedules
-decode each batch as the stages do (:attr:`simulation.plan.Plan.decode_each_batch`).
+That a record's outcome never depends on its neighbours is the codec's promise, with tests of its own; and some
+schedules decode each batch as the stages do (:attr:`simulation.plan.Plan.decode_each_batch`).
 """
 
 from collections import defaultdict

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from penstock.settings import Settings
 from penstock.topics import BY_NAME, group_id
-from simulation.actors import Keeper, Processor, decoder_of
+from simulation.actors import Keeper, Processor
 from simulation.events import Operation, encode, heartbeat
 from simulation.kafka import StoredTopic
 from simulation.model import AHEAD_MS, PANE_MS
 from simulation.snapshots import Snapshot, take
+from simulation.stand_ins import decoder_of
 from simulation.world import World
 
 CALM_TURNS = 1_000
@@ -149,19 +150,19 @@ class Director:
         commits = self.world.broker.group(group_id(self.settings, "processors")).commits
         found = dict.fromkeys(range(self.world.broker.count(self.source)), 0)
         found |= {partition[1]: commit.offset for partition, commit in commits.items() if partition[0] == self.source}
-        for view, offset in self._merged().items():
-            found[view] = min(found.get(view, 0), offset)
+        for number, offset in self._merged().items():
+            found[number] = min(found.get(number, 0), offset)
         return found
 
     def _merged(self) -> dict[int, int]:
         """Return how far the views that read the source have merged it, by partition."""
-        readers = {"orders", "devices"} & set(self.world.plan.views)
-        if not readers:
+        reader = next((view for view in self.world.plan.views if view in ("orders", "devices")), None)
+        if reader is None:
             return {}
         found = take(self.database, ())
         offsets = {} if found is None else found.offsets
         return {
-            number: offsets.get((*readers, self.world.plan.topic, number), ("", 0))[1]
+            number: offsets.get((reader, self.world.plan.topic, number), ("", 0))[1]
             for number in range(self.world.broker.count(self.source))
         }
 

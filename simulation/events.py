@@ -39,29 +39,28 @@ def order(record: str, number: int, occurred_at: int, amount: int) -> dict[str, 
         for i in range(number % 3)
     ]
     money = {"country": _COUNTRIES[amount % 3], "currency": "GBP", "amount_e4": amount, "items": items}
-    return (
-        event
-        | {
-            "OrderPlaced": money | {"customer_id": f"c{amount}"},
-            "OrderCancelled": money | {"reason": "RETURNED"},
-            "OrderPaid": {"method": "CARD"},
-            "OrderShipped": {"carrier": f"p{amount % 2}"},
-        }[record]
-    )
+    fields: dict[str, dict[str, Any]] = {
+        "OrderPlaced": {**money, "customer_id": f"c{amount}"},
+        "OrderCancelled": {**money, "reason": "RETURNED"},
+        "OrderPaid": {"method": "CARD"},
+        "OrderShipped": {"carrier": f"p{amount % 2}"},
+    }
+    return {**event, **fields[record]}
 
 
 def reading(record: str, number: int, occurred_at: int, amount: int) -> dict[str, Any]:
     """Return an event of ``telemetry`` whose content follows from few numbers."""
     event: dict[str, Any] = {**heartbeat(number, occurred_at), "device_id": f"d{amount % 2}"}
     value = (amount % 9 - 4) / 2
-    return event | {
+    fields: dict[str, dict[str, Any]] = {
         "ReadingTaken": {
             "sensor": ("TEMPERATURE", "CPU")[amount % 2], "unit": "C",
             "value": value, "value_e6": round(value * 1_000_000),
         },
         "DeviceConnected": {"firmware": f"{amount}"},
         "BatteryLow": {"charge_percent": amount},
-    }[record]  # fmt: skip
+    }  # fmt: skip
+    return {**event, **fields[record]}
 
 
 def heartbeat(number: int, occurred_at: int) -> dict[str, Any]:

@@ -23,7 +23,10 @@ RATES = {
 arrives before somebody waits for it."""
 
 _COMMON = ("crash", "zombie", "rebalance", "twice", "slow network", "backup restored")
-_RARE = ("stop", "commit refused", "commit reply lost", "registry away", "database away", "database reply lost", "broker away", "partitions grow", "log trimmed")
+_RARE = (
+    "stop", "commit refused", "commit reply lost", "registry away", "database away", "database reply lost",
+    "broker away", "partitions grow", "log trimmed",
+)  # fmt: skip
 _ENDING = ("log trimmed past a need", "topic recreated")
 """Faults that a stage must answer by stopping."""
 
