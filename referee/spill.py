@@ -8,10 +8,10 @@ import polars as pl
 
 from referee.snapshot import Schema
 
-HELD_ROWS = 100_000
+HELD_ROWS = 50_000
 """Rows of one spill that are kept in memory."""
 
-BUCKET_ROWS = 200_000
+BUCKET_ROWS = 100_000
 """How many rows a bucket should have at most."""
 
 _BUCKET = "_bucket"
@@ -96,7 +96,7 @@ class Spill:
 
     def _write(self, rows: pl.DataFrame) -> None:
         file = self._folder / f"{self._name}-{len(self._files)}.parquet"
-        rows.write_parquet(file, compression="lz4", statistics=False, row_group_size=_ROW_GROUP)
+        rows.write_parquet(file, compression="zstd", compression_level=1, statistics=False, row_group_size=_ROW_GROUP)
         lengths = rows.group_by(_BUCKET, maintain_order=True).len()
         begins = lengths["len"].cum_sum() - lengths["len"]
         places = dict(zip(lengths[_BUCKET], zip(begins, lengths["len"], strict=True), strict=True))

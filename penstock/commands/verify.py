@@ -34,8 +34,8 @@ def verify(
     """Recompute every view from the topics with other code, and compare every row.
 
     Works while the pipeline runs: it compares at a consistent cut. Reads each log once and holds the events of open
-    panes; entities and event ids go to a temporary folder (TMPDIR) of about an eighth of the log's size. Prints each
-    difference with the offsets behind it, and the books. Event ids in two partitions of a topic are a warning. Exit
+    panes; entities and event ids go to a temporary folder (TMPDIR), about 40 bytes an event. Prints each difference
+    with the offsets behind it, and the books. Event ids in two partitions of a topic are a warning. Exit
     codes: 0 PROVED, 1 NOT PROVED, 3 a part was away or the views were behind for the whole timeout, 4 a topic was
     recreated or the configuration is another.
     """
