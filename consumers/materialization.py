@@ -30,7 +30,8 @@ T = TypeVar("T")
 READ_TIMEOUT_S = 0.1
 """How long a batch that is not full may gather."""
 
-CHECK_TOPICS_EVERY_S = 10.0
+CHECK_EVERY_S = 10.0
+"""How often topic ids and stored offsets are looked at while nothing else asks for them."""
 
 
 class _Reassigned(Exception):  # not an error
@@ -142,7 +143,7 @@ class Materialization:
     def _start(self, partition: Partition) -> Start:
         topic = self._full_names[partition[0]]
         low, high = self._reader.bounds(partition)
-        places = [Place(view.name, topic.name, partition[1]) for view in views_of(self._views, topic)]
+        places = self._places(partition)
         accept = self._settings.accept_trimmed_log
         offset = min(
             start_of(place, self.stored.get(place), self._topic_ids[topic.name], low, high, accept_trimmed=accept)
@@ -191,22 +192,37 @@ class Materialization:
             if end is not None:
                 topic, events = self._full_names[name].name, max(0, end - next_)
                 self._meters.lag(topic, partition, events, self._lag.seconds(topic, partition, events, time.time()))
-        if now >= self._next_check and not self._settings.embedded:
-            self._next_check = now + CHECK_TOPICS_EVERY_S
+        if now >= self._next_check:
+            self._next_check = now + CHECK_EVERY_S
             try:
-                self._check_topics()
+                if not self._settings.embedded:
+                    self._check_topics()
+                self._check_offsets()
             except Unavailable as error:
-                get_logger(STAGE).debug("the topics can't be checked now", why=str(error))
+                get_logger(STAGE).debug("topics and offsets can't be checked now", why=str(error))
         self._next_tick = now + self._settings.commit_interval_s
 
     def _positions(self) -> dict[Partition, int]:
         """Return how far all views of each of our partitions are."""
-        found = {}
-        for name, partition in self._reader.assigned:
-            topic = self._full_names[name]
-            places = [Place(view.name, topic.name, partition) for view in views_of(self._views, topic)]
-            found[name, partition] = min(self.stored[place].next if place in self.stored else 0 for place in places)
-        return found
+        return {
+            partition: min(self.stored[place].next if place in self.stored else 0 for place in self._places(partition))
+            for partition in self._reader.assigned
+        }
+
+    def _places(self, partition: Partition) -> list[Place]:
+        topic = self._full_names[partition[0]]
+        return [Place(view.name, topic.name, partition[1]) for view in views_of(self._views, topic)]
+
+    def _check_offsets(self) -> None:
+        """Look positions up anew if the database no longer says what we believe: it was set back, say, to a backup.
+
+        Where records come, the compare-and-set finds that out. Where none come, nobody else would.
+        """
+        found = self._load([view.name for view in self._views])
+        ours = [place for partition in self._reader.assigned for place in self._places(partition)]
+        if any(found.get(place) != self.stored.get(place) for place in ours):
+            get_logger(STAGE).warning("the database was changed by somebody else: positions are looked up anew")
+            self._reader.moved = True
 
     def _current_ids(self) -> dict[str, str]:
         known = {topic.name: topic for topic in self._topics} | {name: BY_NAME[name] for name in self._sources}

@@ -236,4 +236,15 @@ class Director:
         if owned != places:
             return f"{owned} are owned of {places}"
         behind = [actor.name for actor in world.actors if isinstance(actor, Keeper) and not actor.caught_up()]
-        return f"{behind} are behind" if behind else ""
+        if behind:
+            return f"{behind} are behind"
+        found = take(self.database, ())
+        return "" if found is not None and self._views_are_at_the_end(found) else "the views are behind"
+
+    def _views_are_at_the_end(self, found: Snapshot) -> bool:
+        logs = {topic: self.world.broker.topics[BY_NAME[topic].full_name(self.settings)].logs for topic in BY_NAME}
+        return all(
+            end == logs[topic][number].end
+            for (view, topic, number), (_, end) in found.offsets.items()
+            if view in self.world.plan.views
+        )

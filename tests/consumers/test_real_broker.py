@@ -159,7 +159,7 @@ def test_records_that_were_deleted_before_they_were_merged_stop_it(
 def test_a_topic_that_is_recreated_while_it_is_read_stops_it(
     bench: Bench, connect: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CHECK_TOPICS_EVERY_S", 0.2)
+    monkeypatch.setattr(module, "CHECK_EVERY_S", 0.2)
     store = connect()
     bench.send(0, 40)
     stage = bench.start()
