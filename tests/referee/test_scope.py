@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
@@ -17,7 +18,7 @@ from penstock.errors import ExitCode, UsageError
 from penstock.frontier import Fates, Frontier
 from penstock.pipeline import ALLOWED_DISORDER_MS, MAX_AHEAD_MS, NO_TIME, fingerprint
 from penstock.settings import Settings
-from referee import database, spill
+from referee import database, spill, verify
 from referee import log as logs
 from referee.compare import ABSENT, PRESENT, ROW, places_text
 from referee.log import LogReader
@@ -245,6 +246,51 @@ def test_of_a_torn_log_only_panes_behind_the_gap_and_the_time_are_proved() -> No
 
 def test_of_a_whole_log_everything_can_be_proved() -> None:
     assert beginning(asked(0, None), None) == Beginning(NO_TIME, None, None)
+
+
+@pytest.fixture
+def in_real_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Copied]:
+    """Twelve minutes of events, each appended as it happened, on a broker that knows offsets by time."""
+    entries = [
+        replace(item, appended_ms=FIRST_PANE + item.offset * 2_000 + 8_000)
+        for item in stage.closing("orders", stage.log_of("orders", 3, 360))
+    ]
+    part = Partition("orders", 0, Told(entries), len(entries))
+
+    def offset_at(_reader: LogReader, _topic: str, partition: int, append_ms: int) -> int | None:
+        assert partition == 0
+        return next((item.offset for item in entries if item.appended_ms >= append_ms), None)
+
+    def extent(asked_for: Asked, reader: LogReader, settings: Settings) -> Extent:
+        return extent_of(asked_for, reader, settings.model_copy(update={"embedded": asked_for.frontier.position == 0}))
+
+    monkeypatch.setattr(LogReader, "offset_at", offset_at)
+    monkeypatch.setattr(verify, "extent_of", extent)
+    with stage.embedded_broker() as bootstrap:
+        path = tmp_path / "views.db"
+        settings = stage.settings_of(bootstrap, f"sqlite:///{path}")
+        stage.produce(settings, [part])
+        stage.commit(settings, part, stage.frontier_of(settings, part))
+        stage.fill_views(settings, [part])
+        yield settings, path
+
+
+def test_since_a_time_the_log_is_read_from_its_middle_and_says_the_same(in_real_time: Copied) -> None:
+    settings, path = in_real_time
+    begin = FIRST_PANE + 9 * PANE_MS
+    whole, later = judged(settings), judged(settings, Scope(since_ms=begin))
+    assert whole.proved
+    assert later.differences.rows == []
+    assert later.proved
+    assert 0 < later.events < whole.events - 100
+    assert 0 < later.rows["order_metrics"] < whole.rows["order_metrics"]
+    assert later.left_out["orders"] > 50
+    right = row_of(path, "product_sales", f"window_start >= {begin}")
+    damage(path, "product_sales", "units", f"window_start = {right['window_start']}")
+    damage(path, "product_sales", "units", f"window_start < {begin}")
+    (difference,) = judged(settings, Scope(since_ms=begin)).differences.rows
+    assert f"window_start={right['window_start']}" in difference.key
+    assert judged(settings).differences.total == 2
 
 
 @pytest.mark.parametrize(
