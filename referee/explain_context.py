@@ -23,6 +23,8 @@ from referee.snapshot import Snapshot, Where
 
 BROKER_PATIENCE_S = 30.0
 LETTERS_AT_A_TIME = 1_000
+USUAL_DELAY_MS = 5_000
+"""How long after an event's time its record is usually in the log: a guess that only saves reading."""
 
 _LETTER = {
     "source_offset": pl.Int64, "appended_at": pl.Int64, "key": pl.Binary, "value": pl.Binary,
@@ -83,13 +85,14 @@ class Context:
         begin = max(frontier.start, low)
         start, end = begin, min(high, max(frontier.position, reached))
         if from_ms is not None and not self.settings.embedded:  # the embedded broker knows no offsets by time
-            earliest_ms = max(0, from_ms - MAX_AHEAD_MS)
-            found = wait_for(
-                name, lambda: self.reader.offset_at(name, partition, earliest_ms), timeout_s=BROKER_PATIENCE_S
-            )
-            start = max(start, high if found is None else found)
+            start = max(start, self._offset_at(name, partition, max(0, from_ms - MAX_AHEAD_MS), high))
         torn = start == begin > 0
         return Stretch(topic, partition, start, max(start, end), low, high, torn, torn and low > frontier.start)
+
+    def _offset_at(self, name: str, partition: int, append_ms: int, high: int) -> int:
+        """Return the first offset that was appended at a time or later; without any, the log's end."""
+        found = wait_for(name, lambda: self.reader.offset_at(name, partition, append_ms), timeout_s=BROKER_PATIENCE_S)
+        return high if found is None else found
 
     def walk(
         self, stretch: Stretch, pick: Pick, *, from_ms: int | None = None, until_ms: int | None = None
@@ -104,7 +107,7 @@ class Context:
         whole_from_ms: list[int] = []
 
         def pieces() -> Iterator[PartitionLog]:
-            for piece in self._pieces(stretch):
+            for piece in self._pieces(stretch, until_ms):
                 if stretch.gone and not whole_from_ms:
                     whole_from_ms.append(behind_torn_panes(piece.spine) - ALLOWED_DISORDER_MS)
                 yield piece
@@ -114,9 +117,15 @@ class Context:
         walk.along(pieces(), torn=stretch.torn, until_ms=until_ms, advance=advance)
         return walk, whole_from_ms[0] if whole_from_ms else None
 
-    def _pieces(self, stretch: Stretch) -> Iterator[PartitionLog]:
+    def _pieces(self, stretch: Stretch, until_ms: int | None) -> Iterator[PartitionLog]:
         name, decoder = BY_NAME[stretch.topic].full_name(self.settings), self._decoders[stretch.topic]
-        return self.reader.pieces(name, stretch.partition, stretch.start, stretch.end, decoder)
+        likely = stretch.end
+        if until_ms is not None and not self.settings.embedded:
+            # Events come soon after they occurred: by then M has most likely got so far.
+            likely = self._offset_at(name, stretch.partition, until_ms + USUAL_DELAY_MS, stretch.high)
+            likely = min(max(likely, stretch.start), stretch.end)
+        yield from self.reader.pieces(name, stretch.partition, stretch.start, likely, decoder)
+        yield from self.reader.pieces(name, stretch.partition, likely, stretch.end, decoder)
 
     def letters(self, view: str, topic: str, where: Where, more: str) -> Iterator[tuple[PartitionLog, pl.DataFrame]]:
         """Yield the records that letters of a view keep, decoded, and the letters' column ``more`` by offset."""

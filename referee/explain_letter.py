@@ -16,7 +16,7 @@ from referee.fates import Settled
 from referee.log import PartitionLog
 from referee.snapshot import equal
 
-_OWN = ("watermark", "key_hash", "value_hash")
+_RAISED = "its pane"
 
 
 def explain_letter(asked: LetterQuestion, at: Context) -> Explanation:
@@ -46,6 +46,11 @@ def explain_letter(asked: LetterQuestion, at: Context) -> Explanation:
     elif row.get("detail"):
         found.notes.append(f"as it was dead-lettered: {row['detail']}")
     record = _record(asked, at, found, stretch)
+    if not _is_as_said(asked, row, record):
+        # What the letter says may be what is wrong: then it does not tell where to begin to read.
+        found.reads.clear()
+        found.notes = [note for note in found.notes if not note.startswith(_RAISED)]
+        record = _record(asked, at, found, at.stretch(topic, asked.partition, asked.offset + 1))
     found.lines = list(_lines(asked, row, record, at.cut.frontiers[topic, asked.partition].position))
     return found
 
@@ -85,6 +90,13 @@ def _needed_from_ms(asked: LetterQuestion, row: dict[str, Any] | None) -> int | 
     return None if row["watermark"] is None else int(row["watermark"]) + ALLOWED_DISORDER_MS
 
 
+def _is_as_said(asked: LetterQuestion, row: dict[str, Any] | None, record: dict[str, Any]) -> bool:
+    """Return whether the record has the fate of the letter, for the same reason."""
+    if row is None or record["fate"] != asked.letters.fate:
+        return row is None
+    return record["fate"] != "late" or bool(record["watermark"] == row["watermark"])
+
+
 def _record(asked: LetterQuestion, at: Context, found: Explanation, stretch: Stretch) -> dict[str, Any]:
     """Return the record, as the log has it; its event is the explanation's only one."""
     end = asked.offset + 1
@@ -114,7 +126,7 @@ def _record(asked: LetterQuestion, at: Context, found: Explanation, stretch: Str
         offset, newest_ms = raised[-1]
         pane = record["occurred_at"] - record["occurred_at"] % PANE_MS
         found.notes.append(
-            f"its pane [{time_text(pane)}, {time_text(pane + PANE_MS)}) was final: offset {offset:,} had raised the "
+            f"{_RAISED} [{time_text(pane)}, {time_text(pane + PANE_MS)}) was final: offset {offset:,} had raised the "
             f"newest time to {time_text(newest_ms)}, so the watermark to {time_text(newest_ms - ALLOWED_DISORDER_MS)}"
         )
     return record

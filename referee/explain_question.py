@@ -17,7 +17,7 @@ SPANS_MS = {"": PANE_MS, "_by_hour": 3_600_000, "_by_day": 86_400_000}
 
 _ALIASES = {"topic": "source_topic", "partition": "source_partition", "offset": "source_offset"}
 _EXAMPLES = {
-    "country": "GB", "sku": "22423", "sensor": "cpu", "device_id": "device-7", "order_id": "ORDER",
+    "country": "GB", "sku": "22423", "sensor": "CPU", "device_id": "device-7", "order_id": "ORDER",
     "source_topic": "orders", "source_partition": "0", "source_offset": "1234",
 }  # fmt: skip
 WINDOW_EXAMPLE = "2026-11-21T06:35"

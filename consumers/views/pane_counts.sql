@@ -9,6 +9,10 @@ CREATE TABLE IF NOT EXISTS {pane_counts} (
   PRIMARY KEY (source_topic, window_start, source_partition)
 ) {clustered}
 
+--: index
+-- All that the books' gauge reads, in its order.
+CREATE INDEX IF NOT EXISTS {pane_counts}_by_place ON {pane_counts} (source_topic, source_partition, applied)
+
 --: merge PaneCounted
 --: key source_topic, pane_start, source_partition
 --: newest final, next_offset
