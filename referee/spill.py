@@ -72,6 +72,10 @@ class Spill:
     def bucket(self, number: int) -> pl.DataFrame:
         """Return the rows of one bucket."""
         if self._sealed is None:
+            if self._files:
+                # What is left goes to disk as well: while buckets are compared, no spill holds anything.
+                self._write(self._merged())
+                self._held, self._held_rows = [], 0
             self._sealed = self._merged().with_columns(self._bucket)
             self._held = []
         held = self._sealed.filter(pl.col(_BUCKET) == number).drop(_BUCKET)
@@ -91,10 +95,11 @@ class Spill:
         merged = self._merged()
         self._held, self._held_rows = [merged], len(merged)
         if len(merged) > HELD_ROWS // 2:
-            self._write(merged.with_columns(self._bucket).sort(_BUCKET, maintain_order=True))
+            self._write(merged)
             self._held, self._held_rows = [], 0
 
-    def _write(self, rows: pl.DataFrame) -> None:
+    def _write(self, merged: pl.DataFrame) -> None:
+        rows = merged.with_columns(self._bucket).sort(_BUCKET, maintain_order=True)
         file = self._folder / f"{self._name}-{len(self._files)}.parquet"
         rows.write_parquet(file, compression="zstd", compression_level=1, statistics=False, row_group_size=_ROW_GROUP)
         lengths = rows.group_by(_BUCKET, maintain_order=True).len()
