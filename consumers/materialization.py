@@ -127,10 +127,12 @@ class Materialization:
         try:
             self.stored = self._patiently("database", lambda: self._load(names))
             starts = self._patiently("broker", self._starts)
+            self._meters.forget_lag()
+            self._reader.start(starts)
+            # Made anew behind the first look, a topic would be read under its old id.
+            self._patiently("broker", self._check_topics)
         except _Reassigned:
             return
-        self._meters.forget_lag()
-        self._reader.start(starts)
 
     def _load(self, names: list[str]) -> dict[Place, Stored]:
         with self._store.snapshot() as transaction:

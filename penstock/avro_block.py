@@ -69,7 +69,7 @@ def read_block(
         frame = _read(schema, _chosen(members, numbers))
         if frame is not None:
             index = pl.Series(INDEX, _chosen(positions, numbers), dtype=pl.Int64)
-            frames.append(frame.with_columns(index))
+            frames.append(frame.insert_column(frame.width, index))
         elif len(numbers) == 1:
             bad.append((positions[numbers[0]], explain(schema.fields, members[numbers[0]], schema.header_bytes)))
         elif len(numbers) == len(members):
@@ -126,7 +126,9 @@ def _read(schema: BlockSchema, members: Sequence[bytes]) -> pl.DataFrame | None:
         return None
     if len(frame) != count or not (frame[END] == expected).all():
         return None
-    return frame.drop(HEADER, END)
+    for name in (HEADER, END):
+        frame.drop_in_place(name)  # frame.drop() is a query
+    return frame
 
 
 def _end_markers(count: int) -> tuple[list[bytes], pl.Series]:

@@ -81,7 +81,8 @@ def _apply(columns: tuple[Column, ...], rows: pl.DataFrame, rejected: dict[int, 
         for check in checks:
             for index in rows.filter(check.wrong)[INDEX]:
                 rejected.setdefault(index, (check.reason, check.detail))
-    return frame.drop(_BAD)
+    frame.drop_in_place(_BAD)  # frame.drop() is a query
+    return frame
 
 
 def reading_of(writer: Schema, reader: Schema) -> Reading:

@@ -161,9 +161,9 @@ class OpenGroups:
         merged = self._merge()
         if merged is None:
             return None
-        changed = merged.filter(DIRTY)
-        if changed.is_empty():
+        if not merged[DIRTY].any():
             return None
+        changed = merged.filter(DIRTY)
         self._merged = merged.with_columns(pl.lit(value=False).alias(DIRTY))
         return _narrow(self.metric, changed)
 
@@ -181,4 +181,5 @@ def _narrow(metric: Metric, rows: pl.DataFrame) -> pl.DataFrame:
             raise ProtectiveStop(
                 f"{metric.name}.{name} of a group is beyond {words}; the events of its pane can't be counted"
             )
-    return rows.drop(DIRTY).with_columns(pl.col(wide).cast(pl.Int64))
+    kept = rows[[name for name in rows.columns if name != DIRTY]]
+    return kept.with_columns(pl.col(wide).cast(pl.Int64)) if wide else kept

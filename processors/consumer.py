@@ -219,6 +219,9 @@ class LogConsumer:
         self._stall.moved()
         self._handed_out = {tp: found.read_from for tp, found in self.restored.items()}
         self._consumer.assign([TopicPartition(*tp, r.read_from) for tp, r in self.restored.items()])
+        if partitions:
+            # Made anew behind the first look, a topic would be read under its old id.
+            wait_for("kafka", self._check_topics, health=self._health)
         return self.generation
 
     def _restore(self, partitions: tuple[Partition, ...]) -> dict[Partition, Restored]:

@@ -72,13 +72,13 @@ class Processor(Actor):
 
     def _step(self) -> None:
         draw = self.world.rng.random()
-        if draw < 0.35:
+        if draw < 0.2:
             self._fetch()
-        elif draw < 0.7:
+        elif draw < 0.55:
             self._process()
-        elif draw < 0.85:
+        elif draw < 0.8:
             self._commit()
-        elif draw < 0.85 + 0.15 * self.world.plan.eager:
+        elif draw < 0.8 + 0.2 * self.world.plan.eager:
             self.worker.send_changed()
 
     def _fetch(self) -> None:

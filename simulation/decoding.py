@@ -5,7 +5,7 @@ schedules decode each batch as the stages do (:attr:`simulation.plan.Plan.decode
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import polars as pl
@@ -27,8 +27,9 @@ class _Found(NamedTuple):
 class Shelf:
     """Decoded values of one topic, for as long as a schedule takes."""
 
-    def __init__(self, decoder: Decoder) -> None:
-        self._decoder = decoder
+    def __init__(self, decoder: Decoder, more: Callable[[], Iterable[bytes | None]] = tuple) -> None:
+        """``more`` are values that will be asked for as well: they are decoded in the same call."""
+        self._decoder, self._more = decoder, more
         self._found: dict[bytes | None, _Found] = {}
         self._frames: list[dict[str, pl.DataFrame]] = []
 
@@ -56,7 +57,8 @@ class Shelf:
 
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
         """See :class:`penstock.avro.Decoder`."""
-        self.learn(values)
+        if any(value not in self._found for value in values):
+            self.learn([*values, *self._more()])
         rows: dict[tuple[str, int], tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
         rejections = []
         items: set[str] = set()

@@ -110,6 +110,10 @@ class Broker:
         """Return a partition's log."""
         return self.topics[partition[0]].logs[partition[1]]
 
+    def values(self, name: str) -> list[bytes | None]:
+        """Return all values of a topic."""
+        return [record.value for log in self.topics[name].logs for record in log.records]
+
     def append(self, partition: Partition, key: bytes | None, value: bytes | None, gap: int = 0) -> int:
         """Append a record behind ``gap`` offsets without one; return its offset."""
         log = self.log(partition)

@@ -5,6 +5,7 @@ from typing import Any
 
 from penstock.avro import Decoded, Decoder
 from penstock.errors import Unavailable
+from penstock.topics import BY_NAME
 from simulation import codec
 from simulation.decoding import Shelf
 from simulation.world import World
@@ -26,7 +27,10 @@ def decoder_of(world: World, topic: str) -> Shelf | Decoder:
     """Return what decodes a topic in a schedule."""
     if world.plan.decode_each_batch:
         return codec.decoder(topic)
-    return world.shelves.setdefault(topic, Shelf(codec.decoder(topic)))
+    if topic not in world.shelves:
+        name = BY_NAME[topic].full_name(codec.settings())
+        world.shelves[topic] = Shelf(codec.decoder(topic), lambda: world.broker.values(name))
+    return world.shelves[topic]
 
 
 class SimDecoder:
