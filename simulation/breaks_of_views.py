@@ -7,17 +7,16 @@ import polars as pl
 
 import consumers.materialization
 import consumers.materializer
-from consumers.materialization import Materialization
-from consumers.materializer import Fenced, Staged, merge, stage
-from consumers.offsets import Move, Stored, advance
+from consumers.materializer import Fenced, Staged
+from consumers.offsets import Move, advance
 from consumers.reader import Reader, Start
 from consumers.stores import Store, Transaction
 from consumers.view_files import View, render
 from simulation.kafka import Partition
-from simulation.mutants import END, STOP, VIEWS, mutant, patched
+from simulation.mutants import STOP, VIEWS, mutant, patched
 
 
-@mutant(VIEWS, zombie=0.03, rebalance=0.01, backup_restored=0.05)
+@mutant(VIEWS, zombie=0.0, rebalance=0.0, crash=0.0, backup_restored=0.03)
 def no_compare_and_set() -> Iterator[None]:
     """Moves a view's offset without looking where it is."""
     move_it = (
@@ -90,22 +89,4 @@ def view_from_kafkas_commit() -> Iterator[None]:
         before(self, moved)
 
     with patched(Reader, start=start):
-        yield
-
-
-@mutant(END, crash=0.0, rebalance=0.01, backup_restored=0.05)
-def fenced_and_goes_on() -> Iterator[None]:
-    """Does not look up its offset after it was fenced."""
-
-    def merge_it(self: Materialization, view: View, batch: Any, decoded: Any) -> None:
-        topic_id = self._topic_ids[batch.topic.name]
-        staged = stage(view, batch, decoded, topic_id, self.stored)
-        if staged is not None:
-            try:
-                self._patiently("database", lambda: merge(self._store, view, 1, staged))
-            except Fenced:
-                self._meters.fenced(view)
-            self.stored.update({move.place: Stored(move.topic_id, move.new) for move in staged.moves})
-
-    with patched(Materialization, _merge=merge_it):
         yield

@@ -110,7 +110,7 @@ def _operation(
     if before and draw < mix.copy:
         first = rng.choice(before)
         return Operation(partition, at_ms, first.record, first.event, first.key, first.value, gap)
-    number, amount = rng.randrange(1, 60), rng.randrange(13)
+    number, amount = len(made) + 1, rng.randrange(13)  # the number is the event's id
     key = b"k%d" % number
     if draw < mix.copy + mix.heartbeat:
         event = heartbeat(number, at_ms - rng.choice((0, 0, 3_000)))

@@ -14,7 +14,7 @@ from typing import Any
 Break = Callable[[], AbstractContextManager[None]]
 
 COMMITS, RESULTS, LETTERS = "every commit", "every result", "letters by key"
-VIEWS, STOP, END = "views at their offsets", "no stop without a loss", "settled at the end"
+VIEWS, STOP = "views at their offsets", "no stop without a loss"
 MUST_STOP = "a stop where input is lost"
 """The checks, by their names in the docs."""
 
