@@ -1,9 +1,10 @@
 """The demo from its first process to the verdict."""
 
 import json
+import shlex
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,7 +30,12 @@ def run_demo(seconds: int, seed: int, folder: Path, console: Console) -> int:
     console.print(f"seed {seed}, logs and database in {run}", highlight=False, soft_wrap=True)
     with embedded_broker() as bootstrap:
         create_topics(bootstrap)
-        supervisor = Supervisor(plan.environment(bootstrap, run, seconds), run)
+        environment = plan.environment(bootstrap, run, seconds)
+        _write_settings(run / "settings.sh", environment)
+        console.print(
+            f"to look in while it runs: source {run}/settings.sh; penstock books", highlight=False, soft_wrap=True
+        )
+        supervisor = Supervisor(environment, run)
         try:
             return _Demo(supervisor, bootstrap, run, console, seconds).run(seed)
         finally:
@@ -90,7 +96,8 @@ class _Demo:
 
     def _verdict(self) -> int:
         code = self._supervisor.run_once(Child("verify", ("verify",)), SETTLE_TIMEOUT_S)
-        report = (self._run / "verify.log").read_text(errors="replace").strip().removesuffix("PROVED")
+        said = (self._run / "verify.log").read_text(errors="replace").strip()
+        report = said.removesuffix("PROVED").removesuffix("NOT ")  # that is said below, for all of it
         self._console.print(report, markup=False, highlight=False, end="")
         if code:
             self._problems.append(f"verify ended with {code}")
@@ -105,6 +112,12 @@ class _Demo:
             highlight=False,
         )
         return ExitCode.OK
+
+
+def _write_settings(file: Path, environment: Mapping[str, str]) -> None:
+    """Write what a shell needs to know to run commands on the demo's pipeline."""
+    known = {name: value for name, value in environment.items() if name != "PENSTOCK_DIE_WITH_PARENT"}
+    file.write_text("".join(f"export {name}={shlex.quote(value)}\n" for name, value in known.items()))
 
 
 def _sent(run: Path) -> int:

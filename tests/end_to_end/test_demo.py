@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -67,12 +69,32 @@ def count(folder: Path, query: str) -> int:
     return 0
 
 
+def sent(folder: Path, fate: str) -> int:
+    """How many records of this fate the producers say that they sent."""
+    truths = [json.loads(file.read_text()) for file in folder.glob("runs/*/truth-*.json")]
+    return sum(topic["fates"][fate] for truth in truths for topic in truth["topics"].values())
+
+
 def test_the_demo_ends_with_0_and_says_proved(demo: ChildProcess, tmp_path: Path) -> None:
     until_ended(demo)
     assert count(tmp_path, "SELECT count(*) FROM orders") > 100
-    assert count(tmp_path, "SELECT count(*) FROM late_events") > 0
-    assert count(tmp_path, "SELECT count(*) FROM dead_letters") > 0
+    assert count(tmp_path, "SELECT count(*) FROM late_events") == sent(tmp_path, "late") > 0
+    assert count(tmp_path, "SELECT count(*) FROM dead_letters") == sent(tmp_path, "dead")
     assert count(tmp_path, "SELECT count(*) FROM order_metrics WHERE NOT final") == 0
+
+
+def test_other_commands_look_into_the_running_demo_by_the_settings_that_it_writes(
+    demo: ChildProcess, tmp_path: Path
+) -> None:
+    demo.wait_until(lambda: count(tmp_path, "SELECT count(*) FROM orders") > 50, 60.0, "there is something to see")
+    (settings,) = tmp_path.glob("runs/*/settings.sh")
+    looks = 'source "$0"; exec "$1" -m penstock books --json'
+    done = subprocess.run(
+        ["bash", "-c", looks, settings, sys.executable], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["balanced"]
+    assert "settings.sh" in output(demo)
 
 
 def test_the_demo_is_proved_though_a_processor_and_the_views_were_killed(
