@@ -112,7 +112,7 @@ class Processor(Actor):
         if self.world.rng.random() < 0.5:
             await Later()
         self._flush()
-        if self.world.rng.random() < 0.3:
+        while self.world.rng.random() < 0.5:
             await Later()
 
     async def _committed(self, points: Points) -> bool:

@@ -15,7 +15,7 @@ from processors.worker import Points, Worker
 from simulation.mutants import COMMITS, LETTERS, MUST_STOP, RESULTS, STOP, mutant, patched
 
 
-@mutant(f"{RESULTS}, {LETTERS}", crash=0.02, slow_network=1.0)
+@mutant(f"{RESULTS}, {LETTERS}", crash=0.03, zombie=0.0, rebalance=0.0, slow_network=1.0)
 def commit_before_acknowledgement() -> Iterator[None]:
     """Commits, then waits for the acknowledgement of what was sent."""
 
@@ -33,7 +33,7 @@ def commit_before_acknowledgement() -> Iterator[None]:
         yield
 
 
-@mutant(RESULTS, crash=0.02, slow_network=1.0)
+@mutant(RESULTS, crash=0.03, zombie=0.0, rebalance=0.0, slow_network=1.0)
 def points_after_flush() -> Iterator[None]:
     """Takes the commit points after the flush: what was sent meanwhile is not acknowledged."""
 

@@ -47,9 +47,10 @@ class Network:
 
     def orphan(self, sender: int) -> None:
         """Lose what a sender that died had not yet sent: of each queue all behind some place."""
+        all_is_lost = self._rng.random() < 0.5
         for (who, _), queue in self._queues.items():
             if who == sender:
-                for _ in range(self._rng.randint(0, len(queue))):
+                for _ in range(len(queue) if all_is_lost else self._rng.randint(0, len(queue))):
                     queue.pop()
 
     def _deliver(self, place: tuple[int, Partition], count: int) -> None:

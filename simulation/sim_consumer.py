@@ -191,7 +191,7 @@ class SimConsumer:
             world.broker.commit(self._group, place, offer.offset, offer.metadata or "")
         if world.chance("commit reply lost", "commit"):
             raise _failed(KafkaError.REQUEST_TIMED_OUT)
-        world.pause("after commit", 3)
+        world.pause("after commit", 6)
         return [TopicPartition(offer.topic, offer.partition, offer.offset) for offer in offsets]
 
     def get_watermark_offsets(

@@ -9,7 +9,7 @@ from simulation.mutants import mutants, table
 from simulation.schedule import Outcome
 from simulation.soak import caught
 
-SEEDS = 150
+SEEDS = 400
 DOCS = Path(__file__).parents[2] / "docs" / "mutants.md"
 
 
