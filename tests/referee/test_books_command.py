@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,20 +21,6 @@ FIRST = (
     "source_topic = 'orders' AND source_partition = 0 AND source_offset = (SELECT min(source_offset) FROM {}_v1 "
     "WHERE source_topic = 'orders' AND source_partition = 0)"
 )
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A pipeline's outcome in which everything is right. Don't change its database."""
-    path = tmp_path_factory.mktemp("books") / "views.db"
-    with stage.embedded_broker() as bootstrap:
-        settings = stage.settings_of(bootstrap, f"sqlite:///{path}")
-        parts = stage.partitions()
-        stage.produce(settings, parts)
-        for part in parts:
-            stage.commit(settings, part, stage.frontier_of(settings, part))
-        stage.fill_views(settings, parts)
-        yield settings
 
 
 def with_database(settings: Settings, path: Path) -> Settings:
