@@ -17,7 +17,7 @@ from testbed.processes import ChildProcess, free_port
 
 LOOK_EVERY_S = 0.05
 STOP_TIMEOUT_S = 30.0
-OK = 200
+OK, NOBODY = 200, 0
 SIDES: dict[str, Side] = {"load": "producers", "process": "processors", "materialize": "consumers"}
 """Which stage a command is."""
 
@@ -87,8 +87,8 @@ class Crew:
 
     def works(self, name: str) -> bool:
         """Say if it does its work: not frozen, not starting."""
-        stage = self.members[name].stage
-        return stage is not None and not self.members[name].paused and stage.ask("/ready").status == OK
+        member = self.members[name]
+        return not member.paused and _stage(member).ask("/ready").status == OK
 
     def all_work(self) -> bool:
         """Say if each does its work, but for those that are frozen."""
@@ -118,11 +118,16 @@ class Crew:
         _child(member).send(signal.SIGCONT)
 
     def remove(self, name: str, *, codes: Sequence[int] = (0,)) -> None:
-        """SIGTERM it and wait for its end, for good. Raises AssertionError for another exit code than ``codes``."""
+        """SIGTERM it and wait for its end, for good. Raises AssertionError for another exit code than ``codes``.
+
+        One that is still so young that it serves no HTTP may just die of the signal.
+        """
         with self._lock:
             member = self.members.pop(name)
         child = _child(member)
         was_running = child.running
+        if not member.paused and _stage(member).ask("/live").status == NOBODY:
+            codes = (*codes, -signal.SIGTERM)
         child.stop(timeout=STOP_TIMEOUT_S)
         self._result.stops += 1
         if member.armed and child.returncode == -signal.SIGKILL:
@@ -145,9 +150,9 @@ class Crew:
                     self._start_again(member)
 
     def _start_again(self, member: Member) -> None:
-        stage, code = member.stage, _child(member).returncode
-        if code == ExitCode.STOPPED and stage is not None:
-            self.stopped[member.name] = stage
+        code = _child(member).returncode
+        if code == ExitCode.STOPPED:
+            self.stopped[member.name] = _stage(member)
             del self.members[member.name]
             return
         if code == -signal.SIGKILL and not member.killed:
@@ -176,7 +181,11 @@ class Crew:
         child.start()
 
 
-def _child(member: Member) -> ChildProcess:
+def _stage(member: Member) -> Stage:
     if member.stage is None:
         raise ValueError(f"{member.name} was never started")
-    return member.stage.child
+    return member.stage
+
+
+def _child(member: Member) -> ChildProcess:
+    return _stage(member).child
