@@ -31,22 +31,22 @@ def kill_some(rig: Rig, rng: Random, commands: Sequence[str], count: int) -> Non
         rig.wait(rng.uniform(*KILLS_APART_S))
 
 
-@scenario("kill-processors", kind="processes", fault="SIGKILL of one of two processors, every 1.5 to 4 s")
+@scenario("kill-processors", kind="processes", fault="SIGKILL of one of two processors, twice, 1.5 to 4 s apart")
 def kill_processors(rig: Rig, rng: Random) -> None:
     """A dead member's partitions wait for its session to end; panes that were open are folded again."""
     under_load(rig, views=1)
-    for _ in rig.rounds(2):
-        kill_some(rig, rng, ["process"], 4)
+    for _ in rig.rounds(4):
+        kill_some(rig, rng, ["process"], 2)
         rig.recovered(what="all, after the last kill")
     rig.finish()
 
 
-@scenario("kill-views", kind="processes", fault="SIGKILL of one of two view consumers, every 1.5 to 4 s")
+@scenario("kill-views", kind="processes", fault="SIGKILL of one of two view consumers, twice, 1.5 to 4 s apart")
 def kill_views(rig: Rig, rng: Random) -> None:
     """The offsets beside the rows tell where to go on."""
     under_load(rig, processors=1)
-    for _ in rig.rounds(2):
-        kill_some(rig, rng, ["materialize"], 4)
+    for _ in rig.rounds(4):
+        kill_some(rig, rng, ["materialize"], 2)
         rig.recovered(what="all, after the last kill")
     rig.finish()
 
