@@ -52,16 +52,25 @@ def _views() -> dict[str, View]:
     return load_views()
 
 
-@cache
-def _folder() -> Path:
-    """Return a folder of this process, in memory where that can be had; it goes with the process."""
+_folders: list[tempfile.TemporaryDirectory[str]] = []
+
+
+def folder_in_memory(parent: str | None = None) -> tempfile.TemporaryDirectory[str]:
+    """Make a folder, in ``parent`` or else in memory where that can be had."""
     memory = Path("/dev/shm")
-    made = tempfile.TemporaryDirectory(prefix="penstock-sim-", dir=memory if memory.is_dir() else None)
-    _kept.append(made)
-    return Path(made.name)
+    where = parent or (memory if memory.is_dir() else None)
+    return tempfile.TemporaryDirectory(prefix="penstock-sim-", dir=where, ignore_cleanup_errors=True)
 
 
-_kept: list[object] = []
+def new_folder(parent: str | None = None) -> Path:
+    """Let the databases of this process lie in a folder of its own, which goes when it ends or ``parent`` goes."""
+    _folders.append(folder_in_memory(parent))
+    _empty_database.cache_clear()
+    return _folder()
+
+
+def _folder() -> Path:
+    return Path(_folders[-1].name) if _folders else new_folder()
 
 
 @cache

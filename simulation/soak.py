@@ -4,14 +4,15 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing import get_context
+from multiprocessing.pool import Pool
 
 from simulation.mutants import mutants, mutated
 from simulation.plan import plan_of
-from simulation.schedule import Outcome, prepare_process, run
+from simulation.schedule import Outcome, folder_in_memory, new_folder, prepare_process, run
 
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "POLARS_MAX_THREADS": "1", "RUST_BACKTRACE": "0"}
 """What a process is started with: then the order of a set is always the same, and Polars has no threads to wait for."""
@@ -59,8 +60,7 @@ def one(seed: int, mutant: str | None = None) -> Outcome:
 def outcomes(seeds: Iterable[int], jobs: int, mutant: str | None = None) -> Iterator[Outcome]:
     """Run the schedules of ``seeds`` on ``jobs`` processes; they come as they end."""
     chunks = _chunks(iter(seeds))
-    os.environ.update(ENVIRONMENT)
-    with get_context("spawn").Pool(jobs, _prepare) as pool:
+    with _pool(jobs) as pool:
         for found in pool.imap_unordered(_several, ((chunk, mutant) for chunk in chunks)):
             yield from found
 
@@ -76,8 +76,7 @@ def tally(seeds: Iterable[int], jobs: int, mutant: str | None = None) -> Tally:
 
 def caught(limit: int, jobs: int) -> dict[str, Outcome | None]:
     """Return for each mutant the first schedule that shows it; None if none of the first ``limit`` seeds does."""
-    os.environ.update(ENVIRONMENT)
-    with get_context("spawn").Pool(jobs, _prepare) as pool:
+    with _pool(jobs) as pool:
         return dict(pool.imap_unordered(_first_caught, ((name, limit) for name in mutants())))
 
 
@@ -91,8 +90,17 @@ def _chunks(seeds: Iterator[int]) -> Iterator[Sequence[int]]:
         yield chunk
 
 
-def _prepare() -> None:
+@contextmanager
+def _pool(jobs: int) -> Iterator[Pool]:
+    """Give processes that are set up for schedules, and remove what they leave."""
+    os.environ.update(ENVIRONMENT)
+    with folder_in_memory() as folder, get_context("spawn").Pool(jobs, _prepare, (folder,)) as pool:
+        yield pool
+
+
+def _prepare(folder: str) -> None:
     prepare_process()
+    new_folder(folder)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # Polars reports each panic of its own there, caught or not
 
 
