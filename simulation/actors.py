@@ -44,7 +44,8 @@ class Processor(Actor):
         current = wait_for("kafka", lambda: world.topic_ids(self._settings, TOPICS), health=health)
         if "topic recreated" in world.plan.rates:
             ids, client = codec.ids(), partial(SimConsumer, world, self)
-            check_lineage(self._settings, world.plan.metrics, codec.contracts(), ids, current, client)
+            check = partial(check_lineage, self._settings, world.plan.metrics, codec.contracts(), ids, current, client)
+            wait_for("kafka", check, health=health)
         self._sender = world.new_member()
         sender = Sender(self._settings, health, lambda _config: SimProducer(world, self._sender))
         decoders: Any = {topic.name: SimDecoder(world, topic.name) for topic in SOURCES}
