@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any, Self, TypeVar
-
-from confluent_kafka.admin import AdminClient
 
 from chaos.crew import Crew, Member, penstock
 from chaos.proof import Truth, read_acks
@@ -198,20 +195,23 @@ class Ground:
         Call it when the fault is over. ``sides``: of whom; by default of all stages that there are. Also waits for the
         recoveries that began before, and until all stages are at work again. Raises TimeoutError after ``deadline_s``.
         """
-        marks = self._mark(what, *(sides or sorted({member.side for member in self.crew.members.values()})))
+        seconds = self._recover(deadline_s, what, sides)
+        self.result.recovered(what, seconds)
+        return seconds
+
+    def settled(self, timeout: float = SETTLE_TIMEOUT_S) -> Self:
+        """Wait until all stages are up and have settled what the logs hold now; nothing is noted."""
+        self.wait_for(self.crew.all_work, "all stages are at work", timeout)
+        self._recover(timeout, "start", ())
+        return self
+
+    def _recover(self, deadline_s: float, what: str, sides: Sequence[Side]) -> float:
+        assert self._watch is not None
+        marks = self._watch.mark(what, sides or sorted({member.side for member in self.crew.members.values()}))
         self.wait_for(lambda: all(mark.took_s is not None for mark in marks), f"recovery {what}", deadline_s)
         self.wait_for(lambda: all(mark.took_s is not None for mark in self._marks), "recovery of all", deadline_s)
         self.wait_for(self.crew.all_work, "all stages are at work", deadline_s)
-        taken = [mark.took_s for mark in marks if mark.took_s is not None]
-        return max(taken, default=0.0)
-
-    def settled(self, timeout: float = SETTLE_TIMEOUT_S) -> Self:
-        """Wait until all stages are up and have settled what the logs hold now; nothing is measured."""
-        before = len(self._marks)
-        self.wait_for(self.crew.all_work, "all stages are at work", timeout)
-        self.recovered(timeout, "start")
-        del self._marks[before:]
-        return self
+        return max((mark.took_s or 0.0 for mark in marks), default=0.0)
 
     def _mark(self, what: str, *sides: Side, at: float | None = None) -> list[Mark]:
         assert self._watch is not None
@@ -242,11 +242,3 @@ class Ground:
             self._watch.close()
         if self._crew is not None:
             self._crew.close()
-
-    def remove_topics(self) -> None:
-        """Remove the scenario's topics, so that the broker stays small."""
-        admin = AdminClient({"bootstrap.servers": self.pipeline.parts.bootstrap_servers, "log_level": 0})
-        names = [name for name in admin.list_topics(timeout=10.0).topics if name.startswith(self.pipeline.prefix)]
-        for future in (admin.delete_topics(names) if names else {}).values():
-            with suppress(Exception):
-                future.result(10.0)
