@@ -92,8 +92,8 @@ def _head(runs: Runs) -> str:
     return f"""\
 # Reliability
 
-Written by `python -m chaos report` from the results of {len(runs.seeds)} run{"s"[: len(runs.seeds) > 1]} of `make chaos` (seeds \
-{", ".join(map(str, runs.seeds))}), on {machine["cores"]} cores, Python {machine["python"]}, Kafka {machine["kafka"]}.
+Written by `python -m chaos report` from the results of {_count(runs.seeds)} of `make chaos`, seeds \
+{", ".join(map(str, runs.seeds))}, on {machine["cores"]} cores, Python {machine["python"]}, Kafka {machine["kafka"]}.
 
 | | |
 |---|--:|
@@ -109,6 +109,10 @@ Written by `python -m chaos report` from the results of {len(runs.seeds)} run{"s
 | events lost | **{total["lost"]}** |
 | events counted twice | **{total["doubled"]}** |
 """
+
+
+def _count(seeds: Sequence[int]) -> str:
+    return "one run" if len(seeds) == 1 else f"{len(seeds)} runs"
 
 
 def _spread(times: Sequence[float]) -> str:
