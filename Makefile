@@ -3,9 +3,12 @@
 PYTHON ?= python3
 SECONDS ?= 60
 SEEDS ?= 100000
+JOBS ?= 2
 UV ?= $(firstword $(wildcard .venv/bin/uv) uv)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# A file's tests run in one process, since they may share a part; each process has real parts of its own.
+PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --durations 15
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
@@ -29,10 +32,10 @@ demo: $(INSTALLED) ## Run all of it on embedded parts for SECONDS (60), then pro
 	$(BIN)/penstock demo --seconds $(SECONDS)
 
 test: $(INSTALLED) ## Run the tests but the slow ones; a real part that is missing is skipped
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: $(INSTALLED) ## Run all tests; PENSTOCK_REQUIRE=kafka,registry,postgres makes a missing part fail
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: $(INSTALLED) ## Check style, types and contracts
 	$(BIN)/ruff check .
