@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from typing import TextIO
 
 import stamina
 import structlog
@@ -30,7 +31,7 @@ def configure_logging(settings: Settings) -> None:
         cache_logger_on_first_use=True,
     )
     stamina.instrumentation.set_on_retry_hooks(())  # `wait_for` reports; the library would log every attempt
-    handler = logging.StreamHandler()
+    handler = _ToStderr()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -40,6 +41,21 @@ def configure_logging(settings: Settings) -> None:
     logging.basicConfig(handlers=[handler], level=settings.log_level, force=True)
     for noisy in ("httpx", "httpcore", "asyncio", "faust", "mode", "uvicorn"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(settings.log_level)))
+
+
+class _ToStderr(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is now: a bar takes its place while it is shown, and keeps below the lines."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _stream: TextIO) -> None:
+        raise AttributeError("it is always standard error")
 
 
 def get_logger(stage: str) -> structlog.stdlib.BoundLogger:

@@ -21,6 +21,7 @@ from penstock.errors import ExitCode, GaveUpWaiting
 from penstock.health import Health
 from penstock.http import serve_http
 from penstock.log import get_logger
+from penstock.progress import Progress, Silent
 from penstock.schema_ids import SchemaIds, schema_ids
 from penstock.settings import Settings
 from penstock.telemetry import build_info
@@ -31,6 +32,7 @@ from producers.report import check_writable, show_truth, write_truth
 from producers.run import Clock, Feed, run
 from producers.stream import Encode
 from producers.truth import TopicTruth, document
+from producers.watched import watched
 
 Encoders = Mapping[str, Encode]
 
@@ -48,6 +50,8 @@ class Session:
     seed: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     """More to write into the truth."""
+    progress: Progress = field(default_factory=Silent)
+    """Is told how many events are sent."""
 
 
 MakeFeeds = Callable[[Topic, TopicTruth, Encoders], Feed]
@@ -78,6 +82,7 @@ def produce(session: Session, settings: Settings, make_feed: MakeFeeds, clock: C
             _tell(session, {}, 0.0)  # nothing was sent, so nothing is lost
             return ExitCode.OK
         feeds = [make_feed(topic, truths[topic.name], encoders[topic.name]) for topic in session.topics]
+        feeds = watched(feeds, session.progress)
         health.started()
         known = {"seed": session.seed, "metrics": address}
         known = {name: value for name, value in known.items() if value is not None}

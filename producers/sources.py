@@ -14,6 +14,10 @@ class Source(Protocol):
     def finished(self) -> bool:
         """Whether no more will come."""
 
+    @property
+    def expected(self) -> int | None:
+        """How many there will be in all; None where nobody knows."""
+
     def take(self, until: int | None, limit: int) -> list[Event]:
         """Return the next events, with times up to ``until`` (None: however late), at most ``limit``."""
 
@@ -42,13 +46,21 @@ class Schedule:
             return True
         return self._end is not None and self.at(self._next) >= self._end
 
+    @property
+    def expected(self) -> int | None:
+        """How many times there are in all; None: they never end."""
+        stops = [stop for stop in (self._count, self._stop_at_end()) if stop is not None]
+        return min(stops, default=None)
+
+    def _stop_at_end(self) -> int | None:
+        return None if self._end is None else max(ceil((self._end - self._start) / self._step), 0)
+
     def take(self, until: int | None, limit: int) -> list[int]:
         """Return the next times, up to ``until``, at most ``limit``."""
         stop = self._next + limit
-        if self._count is not None:
-            stop = min(stop, self._count)
-        if self._end is not None:
-            stop = min(stop, ceil((self._end - self._start) / self._step))
+        expected = self.expected
+        if expected is not None:
+            stop = min(stop, expected)
         if until is not None:
             stop = min(stop, floor((until + 1 - self._start) / self._step) + 1)
         times = [self.at(number) for number in range(self._next, stop)]
@@ -74,6 +86,11 @@ class Modelled:
         """See :class:`Source`."""
         return self._schedule.finished
 
+    @property
+    def expected(self) -> int | None:
+        """See :class:`Source`."""
+        return self._schedule.expected
+
     def take(self, until: int | None, limit: int) -> list[Event]:
         """See :class:`Source`."""
         return self._workload.batch(self._schedule.take(until, limit))
@@ -95,6 +112,11 @@ class History:
     def finished(self) -> bool:
         """See :class:`Source`."""
         return self._next >= len(self._events)
+
+    @property
+    def expected(self) -> int | None:
+        """See :class:`Source`."""
+        return len(self._events)
 
     def take(self, until: int | None, limit: int) -> list[Event]:
         """See :class:`Source`."""

@@ -3,6 +3,7 @@
 import time
 from contextlib import closing
 
+from penstock.progress import Progress, Silent
 from penstock.schema_ids import SchemaIds
 from penstock.settings import Settings
 from penstock.waiting import wait_for
@@ -15,7 +16,6 @@ from referee.explain_question import EntityQuestion, MetricQuestion, Question
 from referee.explanation import Explanation
 from referee.letters import LETTERS
 from referee.log import LogReader
-from referee.progress import Progress, Silent
 from referee.scope import Scope
 from referee.verify import snapshot_behind
 

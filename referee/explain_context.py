@@ -9,6 +9,7 @@ import polars as pl
 from penstock.avro import Decoder
 from penstock.contracts import load_contracts
 from penstock.pipeline import ALLOWED_DISORDER_MS, MAX_AHEAD_MS
+from penstock.progress import Progress
 from penstock.schema_ids import SchemaIds
 from penstock.settings import Settings
 from penstock.topics import BY_NAME, SOURCES
@@ -18,7 +19,6 @@ from referee.explain_walk import Pick, Walk
 from referee.explanation import Read
 from referee.fates import behind_torn_panes
 from referee.log import Chunk, LogBuilder, LogReader, PartitionLog
-from referee.progress import Progress
 from referee.snapshot import Snapshot, Where
 
 BROKER_PATIENCE_S = 30.0

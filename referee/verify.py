@@ -11,6 +11,7 @@ from penstock.avro import Decoder
 from penstock.contracts import load_contracts
 from penstock.errors import Unavailable
 from penstock.kafka import check_same_topic
+from penstock.progress import Progress, Silent
 from penstock.schema_ids import SchemaIds
 from penstock.settings import Settings
 from penstock.topics import SOURCES
@@ -25,7 +26,6 @@ from referee.entity_trial import EntityTrial
 from referee.ids import IdsByPartition, SplitIds
 from referee.log import LogReader
 from referee.partition import Asked, Extent, PartitionTrial, extent_of
-from referee.progress import Progress, Silent
 from referee.report import Verdict
 from referee.scope import Scope
 from referee.snapshot import Snapshot

@@ -39,11 +39,11 @@ def explain(
     from rich.console import Console
 
     from penstock.commands.tables import WIDE
+    from penstock.progress import shown_on_stderr
     from referee.explain import explain as run
     from referee.explain_question import question
     from referee.explain_report import print_explanation
     from referee.explanation import to_json
-    from referee.progress import shown_on_stderr
 
     asked = question(view, key or (), window)
     settings = load_settings()

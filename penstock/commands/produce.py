@@ -66,6 +66,7 @@ def produce(
     heartbeats alone: that closes a topic.
     """
     from penstock.log import configure_logging
+    from penstock.progress import shown_on_stderr
     from producers.arguments import disorder_ms, duration_ms, share
     from producers.faults import Faults
     from producers.modelled import TOPICS, Plan, start, topics_of
@@ -90,10 +91,13 @@ def produce(
         customers,
     )
     wait_s = None if timeout is None else duration_ms("--timeout", timeout) / 1_000
-    session = Session(f"produce {what.value}", topics_of(names), close, truth, wait_s, plan.seed)
     settings = load_settings()
     configure_logging(settings)
-    return start(plan, session, settings)
+    with shown_on_stderr() as progress:
+        session = Session(
+            f"produce {what.value}", topics_of(names), close, truth, wait_s, plan.seed, progress=progress
+        )
+        return start(plan, session, settings)
 
 
 def check_produce(rate: float | None, count: int | None, faulty: float) -> None:

@@ -1,5 +1,6 @@
 """``penstock replay``: real events from files, as history or as if they happened now."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -110,8 +111,10 @@ def _session(
 
 def _start(gathered: "Gathered", session: "Session", speed: float | None) -> int:
     from penstock.log import configure_logging
+    from penstock.progress import shown_on_stderr
     from producers.replayed import start
 
     settings = load_settings()
     configure_logging(settings)
-    return start(gathered, session, settings, speed)
+    with shown_on_stderr() as progress:
+        return start(gathered, replace(session, progress=progress), settings, speed)

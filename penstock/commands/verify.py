@@ -41,7 +41,7 @@ def verify(
     """
     from rich.console import Console
 
-    from referee.progress import shown_on_stderr
+    from penstock.progress import shown_on_stderr
     from referee.report import print_verdict, to_json
     from referee.scope import Scope
     from referee.since import since_ms

@@ -1,8 +1,15 @@
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from producers import workload_telemetry
 from producers.events import UNPLACED, Event
-from producers.sources import History, Schedule, as_if_now, placed
+from producers.run import Feed
+from producers.sources import History, Modelled, Schedule, Source, as_if_now, placed
+from producers.stream import Pulse, Stream
+from producers.truth import TopicTruth
+from producers.watched import watched
 
 
 def event(at: int, key: str = "k") -> Event:
@@ -62,3 +69,50 @@ def test_a_history_that_happens_now_keeps_its_gaps_divided_by_the_speed() -> Non
 
 def test_events_of_files_get_their_partitions_once_their_number_is_known() -> None:
     assert [e.partition for e in placed([event(1, "ab"), event(2, "c")], len)] == [2, 1]
+
+
+@given(st.floats(0.1, 10_000), st.none() | st.integers(0, 300), st.none() | st.integers(1, 3_000))
+def test_a_schedule_knows_how_many_times_it_will_give(rate: float, count: int | None, duration: int | None) -> None:
+    schedule = Schedule(0, rate, count, duration)
+    expected = schedule.expected
+    assert (expected is None) == (count is None and duration is None)
+    if expected is not None:
+        assert len(schedule.take(None, expected + 10)) == expected
+        assert schedule.finished
+
+
+class Notes:
+    """A progress that is written down."""
+
+    def __init__(self) -> None:
+        self.total: int | None = None
+        self.done: dict[str, int] = {}
+
+    def begin(self, total: int) -> None:
+        self.total = total
+
+    def advance(self, done: int, now: str) -> None:
+        self.done[now] = self.done.get(now, 0) + done
+
+
+def new_feed(topic: str, source: Source) -> Feed:
+    truth = TopicTruth(1)
+    return Feed(topic, source, Stream(truth, {}, Pulse("tests"), Random(1)))
+
+
+def test_watched_sources_tell_each_event_that_they_give() -> None:
+    notes = Notes()
+    feeds = [new_feed(name, History([event(at) for at in range(count)])) for name, count in (("a", 5), ("b", 2))]
+    for feed in watched(feeds, notes):
+        assert feed.source.take(0, 100) == [event(0)]
+        while not feed.source.finished:
+            feed.source.take(None, 2)
+    assert (notes.total, notes.done) == (7, {"a": 5, "b": 2})
+
+
+def test_a_run_of_which_nobody_knows_the_end_has_no_progress() -> None:
+    notes = Notes()
+    endless = Modelled(workload_telemetry.TelemetryWorkload(1, 1, lambda _key: 0), Schedule(0, 10))
+    for feed in watched([new_feed("a", History([event(1)])), new_feed("b", endless)], notes):
+        assert len(feed.source.take(1_000, 100)) > 0
+    assert (notes.total, notes.done) == (None, {})

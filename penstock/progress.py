@@ -1,4 +1,4 @@
-"""How far a verification is: a bar on a terminal, else nothing."""
+"""How far a long piece of work is: a bar on a terminal, else nothing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,22 +9,22 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Is told how far a verification is."""
+    """Is told how far a piece of work is, in events or offsets."""
 
-    def begin(self, offsets: int) -> None:
-        """There are ``offsets`` to read in all."""
+    def begin(self, total: int) -> None:
+        """There are ``total`` to do in all. What never begins is never shown."""
 
-    def advance(self, offsets: int, now: str) -> None:
-        """``offsets`` more are done; ``now`` says in words what is being done."""
+    def advance(self, done: int, now: str) -> None:
+        """``done`` more are done; ``now`` says in words what is being done."""
 
 
 class Silent:
     """Tells nobody."""
 
-    def begin(self, offsets: int) -> None:
+    def begin(self, total: int) -> None:
         """See :class:`Progress`."""
 
-    def advance(self, offsets: int, now: str) -> None:
+    def advance(self, done: int, now: str) -> None:
         """See :class:`Progress`."""
 
 
@@ -40,19 +40,24 @@ def shown_on_stderr() -> Iterator[Progress]:
         yield Silent()
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=console, transient=True) as bar:
+    bar = Bar(*columns, console=console, transient=True)
+    try:
         yield _Shown(bar)
+    finally:
+        if bar.live.is_started:
+            bar.stop()
 
 
 class _Shown:
     def __init__(self, bar: "Bar") -> None:
         self._bar = bar
-        self._task = bar.add_task("reading", total=None)
+        self._task = bar.add_task("begins", total=None)
 
-    def begin(self, offsets: int) -> None:
+    def begin(self, total: int) -> None:
         """See :class:`Progress`."""
-        self._bar.update(self._task, total=offsets)
+        self._bar.update(self._task, total=total)
+        self._bar.start()
 
-    def advance(self, offsets: int, now: str) -> None:
+    def advance(self, done: int, now: str) -> None:
         """See :class:`Progress`."""
-        self._bar.update(self._task, advance=offsets, description=now)
+        self._bar.update(self._task, advance=done, description=now)

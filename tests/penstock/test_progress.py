@@ -2,7 +2,7 @@
 
 import pytest
 
-from referee.progress import shown_on_stderr
+from penstock.progress import shown_on_stderr
 
 
 def advance() -> None:
