@@ -1,9 +1,13 @@
 """Every setting of Penstock, read from the environment in one place.
 
 The ecosystem's own names stay bare (``KAFKA_BOOTSTRAP_SERVERS``, ``DATABASE_URL``); Penstock's begin with
-``PENSTOCK_``. Nothing is read at import: a command calls :func:`load_settings` once and hands the result on.
+``PENSTOCK_``. A secret may come from a file as well, named by its variable with ``_FILE`` behind. Nothing is read at
+import: a command calls :func:`load_settings` once and hands the result on.
 """
 
+import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -12,6 +16,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from penstock.errors import UsageError
+from penstock.secret_files import SUFFIX, secret_of, value_of
 
 TOPIC_NAME_CHARACTERS = "letters, digits, '.', '_' and '-'"
 
@@ -45,6 +50,9 @@ class Settings(BaseSettings):
     schema_registry_username: str | None = Field(None, validation_alias=_env("SCHEMA_REGISTRY_USERNAME"))
     schema_registry_password: SecretStr | None = Field(
         None, validation_alias=_env("SCHEMA_REGISTRY_PASSWORD")
+    )
+    schema_registry_ssl_ca_location: Path | None = Field(
+        None, validation_alias=_env("SCHEMA_REGISTRY_SSL_CA_LOCATION")
     )
 
     database_url: SecretStr = Field(SecretStr("sqlite:///penstock.db"), validation_alias=_env("DATABASE_URL"))
@@ -105,6 +113,22 @@ class Settings(BaseSettings):
             _port_of(f"//{address}")
         return value
 
+    @field_validator(
+        "kafka_ssl_ca_location",
+        "kafka_ssl_certificate_location",
+        "kafka_ssl_key_location",
+        "schema_registry_ssl_ca_location",
+    )
+    @classmethod
+    def _readable(cls, value: Path | None) -> Path | None:
+        if value is None or value == Path():  # set, and empty
+            return None
+        try:
+            value.open("rb").close()
+        except OSError as error:
+            raise ValueError(f"can't be read: {error.strerror}") from None
+        return value
+
     @field_validator("schema_registry_url")
     @classmethod
     def _http_url(cls, value: str | None) -> str | None:
@@ -145,19 +169,45 @@ def variable(field: str) -> str:
     return str(alias.choices[0]) if isinstance(alias, AliasChoices) else field
 
 
+_PASSWORD_PARAMETER = re.compile(r"([?&](?:ssl)?password=)[^&#]*", re.IGNORECASE)
+
+SECRETS = ("kafka_sasl_password", "kafka_ssl_key_password", "schema_registry_password", "database_url")
+"""The fields that may come from a file: ``KAFKA_SASL_PASSWORD_FILE`` and so on."""
+
+
+def setting_sources(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return where each setting comes from, by the name of its variable.
+
+    It is ``default``, ``environment``, or ``file PATH`` for a secret from the file that ``NAME_FILE`` names.
+    """
+    return {variable(field): _source_of(field, environment) for field in Settings.model_fields}
+
+
+def _source_of(field: str, environment: Mapping[str, str]) -> str:
+    name = variable(field)
+    path = value_of(environment, name + SUFFIX) if field in SECRETS else None
+    if path is not None:
+        return f"file {path}"
+    return "environment" if name in environment or name.lower() in environment else "default"
+
+
 def mask_url(url: str) -> str:
-    """Return ``url`` with its password, if it has one, replaced by stars."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return url.replace(f":{parts.password}@", ":**********@", 1)
+    """Return ``url`` with its passwords, if it has any (also as a parameter), replaced by stars."""
+    password = urlsplit(url).password
+    if password is not None:
+        url = url.replace(f":{password}@", ":**********@", 1)
+    return _PASSWORD_PARAMETER.sub(r"\g<1>**********", url)
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Read the settings from the environment, ``overrides`` (by field name) first.
+    """Read the settings from the environment and the files that it names, ``overrides`` (by field name) first.
 
     Raises :class:`penstock.errors.UsageError` with one line for each wrong value.
     """
+    for field in SECRETS:
+        secret = None if field in overrides else secret_of(os.environ, variable(field))
+        if secret is not None:
+            overrides[field] = SecretStr(secret)
     try:
         return Settings(**overrides)
     except ValidationError as error:

@@ -107,6 +107,8 @@ def test_secrets_are_masked_wherever_settings_are_shown(monkeypatch: pytest.Monk
         ("sqlite:///penstock.db", "sqlite:///penstock.db"),
         ("postgresql://me@host/db", "postgresql://me@host/db"),
         ("postgresql://me:p@host/db", "postgresql://me:**********@host/db"),
+        ("postgresql://h/d?user=u&password=p&sslmode=verify-full", "postgresql://h/d?user=u&password=**********&sslmode=verify-full"),
+        ("postgresql://u:p@h/d?sslpassword=p", "postgresql://u:**********@h/d?sslpassword=**********"),
     ],
 )
 def test_a_password_in_an_address_becomes_stars(url: str, masked: str) -> None:
