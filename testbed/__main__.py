@@ -8,6 +8,7 @@ from testbed.availability import PARTS
 from testbed.kafka import KafkaBroker
 from testbed.part import Part
 from testbed.postgres import Postgres
+from testbed.prometheus import Prometheus
 from testbed.registry import SchemaRegistry
 
 
@@ -16,7 +17,7 @@ def address(part: Part) -> str:
     match part:
         case KafkaBroker():
             return part.bootstrap_servers
-        case SchemaRegistry() | Postgres():
+        case SchemaRegistry() | Postgres() | Prometheus():
             return part.url
         case _:
             raise TypeError(f"no address is known for {part!r}")

@@ -8,11 +8,17 @@ from typing import get_args
 from testbed.kafka import ExternalKafka, KafkaBroker
 from testbed.part import Part, PartName
 from testbed.postgres import Postgres
+from testbed.prometheus import Prometheus
 from testbed.registry import SchemaRegistry
 
-PARTS: dict[PartName, type[Part]] = {"kafka": KafkaBroker, "registry": SchemaRegistry, "postgres": Postgres}
+PARTS: dict[PartName, type[Part]] = {
+    "kafka": KafkaBroker,
+    "registry": SchemaRegistry,
+    "postgres": Postgres,
+    "prometheus": Prometheus,
+}
 REQUIRE = "PENSTOCK_REQUIRE"
-TOOLS = frozenset({"promtool"})
+TOOLS = frozenset({"promtool", "amtool"})
 """Programs that a test may need, and that PENSTOCK_REQUIRE may name as well."""
 
 

@@ -15,7 +15,7 @@ from typing import ClassVar, Literal, Self
 
 from testbed.processes import ChildProcess, PartUnavailableError
 
-PartName = Literal["kafka", "registry", "postgres"]
+PartName = Literal["kafka", "registry", "postgres", "prometheus"]
 
 
 class Part(ABC):

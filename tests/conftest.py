@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -14,11 +14,12 @@ from testbed.kafka import ExternalKafka, KafkaBroker
 from testbed.part import Part
 from testbed.postgres import Postgres
 from testbed.processes import PartUnavailableError
+from testbed.prometheus import Prometheus
 from testbed.registry import SchemaRegistry
 
 P = TypeVar("P", bound=Part)
 
-REAL_FIXTURES = {"kafka", "bootstrap_servers", "registry", "postgres", "start_part"}
+REAL_FIXTURES = {"kafka", "bootstrap_servers", "registry", "postgres", "start_part", "start_prometheus"}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -70,6 +71,22 @@ def postgres() -> Iterator[Postgres]:
     """A real Postgres for the session; shared, so ask it for a database of your own (`create_database`)."""
     with _running(Postgres) as part:
         yield part
+
+
+@pytest.fixture
+def start_prometheus() -> Iterator[Callable[..., Prometheus]]:
+    """Starts a Prometheus of the test's own, made as :class:`Prometheus` is; it is closed after the test."""
+    started: list[Prometheus] = []
+
+    def start(config: str, files: Mapping[str, str] | None = None) -> Prometheus:
+        part = Prometheus(config, files)
+        _start(part)
+        started.append(part)
+        return part
+
+    yield start
+    for part in started:
+        part.close()
 
 
 @contextmanager

@@ -20,7 +20,8 @@ from testbed.java import QUICK_START
 from testbed.kafka import ExternalKafka, KafkaBroker
 from testbed.part import Part, PartName
 from testbed.postgres import Postgres
-from testbed.processes import wait_until
+from testbed.processes import PartError, free_port, wait_until
+from testbed.prometheus import Prometheus, scrape_config
 from testbed.registry import SchemaRegistry
 
 pytestmark = pytest.mark.real
@@ -35,6 +36,7 @@ def own(start_part: Callable[[Part], None]) -> Iterator[Callable[[PartName], Par
         "kafka": KafkaBroker(jvm_options=QUICK_START),
         "registry": SchemaRegistry(),
         "postgres": Postgres(),
+        "prometheus": Prometheus(),
     }
 
     def running(name: PartName) -> Part:
@@ -123,6 +125,25 @@ def test_the_registry_registers_a_schema_and_restarts_empty_after_a_kill(
         registry.start()
 
         assert client.get("/subjects").raise_for_status().json() == []
+
+
+def test_prometheus_scrapes_evaluates_rules_and_takes_another_configuration(
+    start_prometheus: Callable[..., Prometheus],
+) -> None:
+    rules = "groups: [{name: g, rules: [{alert: Gone, expr: 'up == 0', labels: {severity: warning}}]}]"
+    nobody = f"127.0.0.1:{free_port()}"
+    prometheus = start_prometheus(scrape_config({"gone": [nobody]}, every_s=0.2, rules=["r.yml"]), {"r.yml": rules})
+    alerts = wait_until(prometheus.alerts, 30, "the alert fires")
+    assert [(alert.name, alert.labels["instance"]) for alert in alerts] == [("Gone", nobody)]
+    assert prometheus.targets_up() == {f"gone {nobody}": False}
+    assert prometheus.query("1 + 1")[0].value == 2
+    with pytest.raises(ValueError, match="parse error"):
+        prometheus.query("1 +")
+
+    prometheus.reload(scrape_config({}))
+    wait_until(lambda: not prometheus.alerts(), 30, "the rules are gone")
+    with pytest.raises(PartError, match="refuses"):
+        prometheus.reload("nonsense: 1")
 
 
 @pytest.mark.parametrize("name", list(PARTS))
