@@ -166,6 +166,18 @@ def test_one_bad_record_among_twenty_thousand_loses_that_one_alone() -> None:
     assert len(decoded.items["OrderPlaced.items"]) == 2 * 19_999
 
 
+@pytest.mark.parametrize("count", [2, 40, 900])
+def test_broken_records_anywhere_in_a_large_batch_lose_themselves_alone(count: int) -> None:
+    rng = random.Random(count)
+    good = reference.encoder_of("OrderPlaced").encode(reference.sample("OrderPlaced"))
+    values: list[bytes | None] = [good] * 2_000
+    for at in rng.sample(range(len(values)), count):
+        cut = rng.randrange(5, len(good))
+        broken = (good[:cut], good + b"\0", good[:cut] + bytes([good[cut] ^ rng.choice(MASKS)]) + good[cut + 1 :])
+        values[at] = rng.choice(broken)
+    assert 0 < len(judged("OrderPlaced", values)) <= count
+
+
 def test_records_that_the_guess_is_wrong_about_are_decided_as_if_they_were_alone() -> None:
     """fastavro takes a long of 12 bytes, which Polars does not; and no fifth branch of a union, which Polars does."""
     good = reference.encoder_of("OrderPlaced").encode(reference.sample("OrderPlaced", source="src", order_id="oid"))
