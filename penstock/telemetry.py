@@ -8,7 +8,7 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
 LATENCY_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
@@ -91,6 +91,7 @@ def histogram(
 
 
 def build_info(stage: str, registry: CollectorRegistry) -> None:
-    """Say which build this is."""
+    """Say which build this is, and what its process takes: memory, CPU, open files, since when it runs."""
+    ProcessCollector(registry=registry)
     info = Info("penstock_build", "This build of Penstock.", registry=registry)
     info.info({"version": version("penstock"), "python": platform.python_version(), "stage": stage})

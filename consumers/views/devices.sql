@@ -65,3 +65,11 @@ LEFT JOIN {device_readings} AS reading ON reading.device_id = known.device_id
 
 --: gauge penstock_business_devices sensor : Devices that have ever sent a reading, by sensor.
 SELECT sensor, count(*) FROM {device_readings} GROUP BY sensor
+
+--: gauge penstock_business_silent_devices sensor : Devices whose last reading is 10 minutes older than anybody's newest.
+SELECT sensor, sum(CASE WHEN reading_at < newest.at - 600000 THEN 1 ELSE 0 END)
+FROM {device_readings} CROSS JOIN (SELECT max(reading_at) AS at FROM {device_readings}) AS newest GROUP BY sensor
+
+--: gauge penstock_business_low_batteries : Devices that told of a low battery in the last 24 hours of readings.
+SELECT count(*) FROM {devices}
+WHERE battery_low_at > (SELECT max(reading_at) - 86400000 FROM {device_readings})

@@ -45,5 +45,10 @@ FROM (SELECT window_start - window_start % 86400000 AS day, sku, units, revenue_
       FROM {product_sales}) AS part
 GROUP BY day, sku
 
+--: gauge penstock_business_product_revenue sku : Revenue of the 10 best products of the last 24 hours of events.
+SELECT sku, sum(revenue_e4) / 10000.0 FROM {product_sales}
+WHERE window_start > (SELECT max(window_start) - 86400000 FROM {product_sales})
+GROUP BY sku ORDER BY 2 DESC, 1 LIMIT 10
+
 --: gauge penstock_business_units : Units sold, late orders not counted.
 SELECT coalesce(sum(units), 0) FROM {product_sales}

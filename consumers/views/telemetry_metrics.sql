@@ -71,5 +71,10 @@ FROM (SELECT window_start - window_start % 86400000 AS span, sensor, device_id, 
       FROM {telemetry_metrics}) AS part
 GROUP BY span, sensor, device_id
 
+--: gauge penstock_business_reading_mean sensor : Mean of the readings of the last 5 minutes of events, by sensor.
+SELECT sensor, sum(sum_e6) / 1000000.0 / sum(readings) FROM {telemetry_metrics}
+WHERE window_start > (SELECT max(window_start) - 300000 FROM {telemetry_metrics})
+GROUP BY sensor ORDER BY 1 LIMIT 100
+
 --: gauge penstock_business_readings sensor : Readings by sensor, late ones not counted.
 SELECT sensor, sum(readings) FROM {telemetry_metrics} GROUP BY sensor ORDER BY 2 DESC, 1 LIMIT 100

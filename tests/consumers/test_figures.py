@@ -95,3 +95,31 @@ def test_the_business_figures_have_names_of_their_own() -> None:
     names = [name for name in every if name != telemetry.BOOKS_VIEW_EVENTS.name]
     assert len(names) == len(set(names))
     assert all(name.startswith("penstock_business_") for name in names)
+
+
+def test_figures_of_the_last_day_and_minutes_go_by_the_events_time(
+    connect: Connect, registry: CollectorRegistry
+) -> None:
+    store = connect()
+    prepare(store, views().values(), 1)
+    instance = Instance(store)
+    minute, day = 60_000, 86_400_000
+    sales = [(f"sku-{n:02}", NOON, n) for n in range(1, 13)] + [("old", NOON - day, 99), ("sku-12", NOON - minute, 1)]
+    rows = [
+        builders.result("ProductSales", pane, 0, 9, True, sku=sku, units=1, revenue_e4=revenue * 10_000)
+        for sku, pane, revenue in sales
+    ]
+    instance.settle("product_sales", "order-metrics-final", rows)
+    readings = [(NOON, [8_000_000]), (NOON - 4 * minute, [4_000_000, 6_000_000]), (NOON - 5 * minute, [99_000_000])]
+    panes = [builders.telemetry_metrics(pane, 0, 9, values, pane) for pane, values in readings]
+    instance.settle("telemetry_metrics", "telemetry-metrics", panes)
+    events = [builders.reading(f"d{n}", "CPU", NOON - n * minute, 1.0) for n in (0, 10, 11, 12)]
+    events += [builders.battery_low("d1", NOON - day + 1, 5), builders.battery_low("d2", NOON - day, 5)]
+    instance.settle("devices", "telemetry", events)
+    value = registry.get_sample_value
+    best = {sku: value("penstock_business_product_revenue", {"sku": sku}) for sku, _, _ in sales}
+    kept = {f"sku-{n:02}": n for n in range(3, 12)}
+    assert best == {**kept, "sku-12": 13, "sku-01": None, "sku-02": None, "old": None}
+    assert value("penstock_business_reading_mean", {"sensor": "CPU"}) == 6.0
+    assert value("penstock_business_silent_devices", {"sensor": "CPU"}) == 2
+    assert value("penstock_business_low_batteries") == 1
