@@ -18,6 +18,7 @@ from penstock.errors import Unavailable
 from penstock.health import Health
 from penstock.kafka import made, member_config, partition_counts, translate, watermark_offsets
 from penstock.log import get_logger
+from penstock.refusals import ErrorEvents
 from penstock.settings import Settings
 from penstock.topics import Topic
 
@@ -77,7 +78,7 @@ class Reader:
                 topic_metadata_refresh_interval_ms=5_000,
                 # The embedded broker makes a topic when it is asked for; on a real one no stage makes topics.
                 allow_auto_create_topics=settings.embedded,
-                error_cb=self._on_error,
+                error_cb=ErrorEvents(self._on_away),
             ),
         )
 
@@ -195,11 +196,9 @@ class Reader:
         self.assigned = frozenset()
         self.moved = True
 
-    def _on_error(self, error: KafkaError) -> None:
-        get_logger("kafka").debug("client event", code=error.name(), detail=error.str())
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self._broker_away = True
-            self._health.away("broker", error.str())
+    def _on_away(self, why: str) -> None:
+        self._broker_away = True
+        self._health.away("broker", why)
 
 
 def _offers(positions: Mapping[Partition, int]) -> list[TopicPartition]:

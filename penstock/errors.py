@@ -6,6 +6,7 @@
   * ``Unavailable``            the broker, registry or database is away: retry, nothing is lost (exit 3)
 
     * ``GaveUpWaiting``        a one-shot command waited for its whole ``--timeout``
+    * ``Refused``              it answers, and turns us away: a stage waits, a one-shot command ends at once (exit 2)
 
   * ``ProtectiveStop``         a promise is broken: stop, commit nothing more (exit 4)
 
@@ -47,6 +48,13 @@ class Unavailable(PenstockError):
 
 class GaveUpWaiting(Unavailable):
     """A one-shot command's ``--timeout`` passed while a part was away."""
+
+
+class Refused(Unavailable):
+    """A part turns us away (a wrong password), or we it (a certificate that does not verify): some setting is wrong,
+    here or there. A stage goes on trying, not ready; a one-shot command does not wait."""
+
+    exit_code = ExitCode.USAGE
 
 
 class ProtectiveStop(PenstockError):

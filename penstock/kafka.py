@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from penstock.errors import PenstockError, ProtectiveStop, Unavailable, UsageError
-from penstock.log import get_logger
+from penstock.errors import PenstockError, ProtectiveStop, Refused, Unavailable, UsageError
+from penstock.refusals import ErrorEvents, cause, cause_of
 from penstock.settings import Settings
 from penstock.topics import Topic
 
@@ -17,9 +17,7 @@ ANSWER_TIMEOUT_S = 5.0
 
 T = TypeVar("T")
 
-_FATAL = {
-    KafkaError._AUTHENTICATION,
-    KafkaError.SASL_AUTHENTICATION_FAILED,
+_FORBIDDEN = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
@@ -47,7 +45,7 @@ def client_config(settings: Settings, **extra: Any) -> dict[str, Any]:
         "topic.metadata.refresh.interval.ms": 10_000,
         "reconnect.backoff.max.ms": 2_000,
         "log_level": 2,
-        "error_cb": _report,
+        "error_cb": ErrorEvents(),
         **{key if key.endswith("_cb") else key.replace("_", "."): value for key, value in extra.items()},
     }
     return {key: value for key, value in config.items() if value is not None}
@@ -84,16 +82,32 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _report(error: KafkaError) -> None:
-    get_logger("kafka").debug("client event", code=error.name(), detail=error.str())
-
-
 def translate(error: KafkaException | KafkaError) -> PenstockError:
     """Return the exception of Penstock for one of the client's: :class:`Unavailable` where trying again may help."""
-    cause: KafkaError = error.args[0] if isinstance(error, KafkaException) else error
-    if cause.code() in _FATAL:
-        return PenstockError(f"the broker refuses us: {cause.str()}; check KAFKA_SASL_*, KAFKA_SSL_* and the ACLs")
-    return Unavailable(f"the broker does not answer as it should: {cause.str()} ({cause.name()})")
+    reason: KafkaError = error.args[0] if isinstance(error, KafkaException) else error
+    if reason.code() in _FORBIDDEN:
+        return PenstockError(
+            f"the broker forbids it: {reason.str()}; `penstock acls list` shows the rights that each stage needs"
+        )
+    found = cause(reason)
+    if found is not None and found.refused:
+        return Refused(found.why)
+    return Unavailable(f"the broker does not answer as it should: {reason.str()} ({reason.name()})")
+
+
+def explain(error: KafkaException, settings: Settings) -> PenstockError:
+    """Return what :func:`translate` does, and ask the broker why where the client says only that it is away."""
+    found = translate(error)
+    if settings.embedded or type(found) is not Unavailable:
+        return found
+    return _asked(settings) or found
+
+
+def _asked(settings: Settings) -> Unavailable | None:
+    found = cause_of(client_config(settings))
+    if found is None:
+        return None
+    return Refused(found.why) if found.refused else Unavailable(found.why)
 
 
 def made(client: Callable[[dict[str, Any]], T], config: dict[str, Any]) -> T:
@@ -120,18 +134,19 @@ def topic_ids(settings: Settings, topics: Iterable[Topic]) -> dict[str, str]:
         return {name: f"{settings.run_id}:{name}" for name in wanted.values()}
     client = admin(settings)  # held until the answers are here: without it they fail
     described = client.describe_topics(TopicCollection(list(wanted)), request_timeout=ANSWER_TIMEOUT_S)
-    return {wanted[name]: _topic_id(name, future) for name, future in described.items()}
+    return {wanted[name]: _topic_id(name, future, settings) for name, future in described.items()}
 
 
-def _topic_id(name: str, future: Any) -> str:
+def _topic_id(name: str, future: Any, settings: Settings) -> str:
     try:
         return str(future.result(ANSWER_TIMEOUT_S).topic_id)
     except KafkaException as error:
         if error.args[0].code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
             raise PenstockError(f"topic {name} does not exist: run `penstock topics create`") from None
-        raise translate(error) from None
+        raise explain(error, settings) from None
     except TimeoutError:
-        raise Unavailable(f"the broker did not describe topic {name} in {ANSWER_TIMEOUT_S:.0f} s") from None
+        late = Unavailable(f"the broker did not describe topic {name} in {ANSWER_TIMEOUT_S:.0f} s")
+        raise _asked(settings) or late from None
 
 
 def partition_counts(client: Any, settings: Settings, topics: Iterable[Topic]) -> dict[str, int]:
@@ -145,7 +160,9 @@ def partition_counts(client: Any, settings: Settings, topics: Iterable[Topic]) -
         try:
             found = client.list_topics(name, timeout=ANSWER_TIMEOUT_S).topics.get(name)
         except KafkaException as error:
-            raise translate(error) from None
+            raise explain(error, settings) from None
+        if found is not None and found.error is not None and found.error.code() in _FORBIDDEN:
+            raise translate(found.error)
         if found is None or found.error is not None or not found.partitions:
             raise PenstockError(f"topic {name} does not exist: run `penstock topics create`")
         counts[topic.name] = len(found.partitions)

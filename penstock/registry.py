@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import httpx
 
 from penstock.contracts import Contract, Schema, contracts_of, load_contracts, load_lock
-from penstock.errors import PenstockError, ProtectiveStop, Unavailable
+from penstock.errors import PenstockError, ProtectiveStop, Refused, Unavailable
 from penstock.settings import Settings
 from penstock.topics import Topic
+from penstock.trust import trusted
 
 COMPATIBILITY = "BACKWARD_TRANSITIVE"
 REQUEST_TIMEOUT_S = 10.0
@@ -38,7 +39,8 @@ class Version(NamedTuple):
 
 class Registry:
     """A client. Every call raises :class:`Unavailable` while the registry is away (no connection, time-out,
-    5xx, 429), and :class:`PenstockError` when it refuses us (401, 403) or is no such registry."""
+    5xx, 429), :class:`Refused` when it refuses us (401, 403) or its certificate does not verify, and
+    :class:`PenstockError` when it is no such registry."""
 
     def __init__(self, settings: Settings, transport: httpx.BaseTransport | None = None) -> None:
         if settings.schema_registry_url is None:
@@ -47,7 +49,13 @@ class Registry:
         secret = settings.schema_registry_password
         name = settings.schema_registry_username
         auth = httpx.BasicAuth(name, secret.get_secret_value() if secret else "") if name else None
-        self._client = httpx.Client(base_url=f"{self.url}/", auth=auth, timeout=REQUEST_TIMEOUT_S, transport=transport)
+        self._client = httpx.Client(
+            base_url=f"{self.url}/",
+            auth=auth,
+            timeout=REQUEST_TIMEOUT_S,
+            transport=transport,
+            verify=trusted("SCHEMA_REGISTRY_SSL_CA_LOCATION", settings.schema_registry_ssl_ca_location),
+        )
 
     def lookup(self, subject: str, schema: Schema) -> Version | None:
         """Return the version of ``subject`` that has this schema; None if there is none."""
@@ -94,6 +102,8 @@ class Registry:
             response = self._client.request(method, path, json=body)
         except httpx.TransportError as error:
             what = str(error) or type(error).__name__
+            if "[SSL" in what:
+                raise Refused(f"no TLS with {self.url}: {what}; check SCHEMA_REGISTRY_SSL_CA_LOCATION") from None
             raise Unavailable(f"the schema registry at {self.url} does not answer: {what}") from None
         if response.is_success:
             return self._json(response)
@@ -104,7 +114,7 @@ class Registry:
         if status >= 500 or status in (408, 429):
             raise Unavailable(f"the schema registry at {self.url} is not ready: it answers {status}")
         if status in (401, 403):
-            raise PenstockError(
+            raise Refused(
                 f"the schema registry at {self.url} refuses us ({status}): "
                 "check SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD"
             )

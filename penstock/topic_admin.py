@@ -13,7 +13,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 )
 
 from penstock.errors import PenstockError, Unavailable
-from penstock.kafka import REQUEST_TIMEOUT_S, admin, translate
+from penstock.kafka import REQUEST_TIMEOUT_S, admin, explain, translate
 from penstock.settings import Settings
 from penstock.topics import TOPICS, Topic
 
@@ -50,12 +50,13 @@ def create_topics(settings: Settings, replication: int | None = None) -> list[To
     Safe to do again. Raises :class:`Unavailable`, and :class:`PenstockError` when the broker refuses.
     """
     client = admin(settings)
-    before = _present(client)
+    before = _present(client, settings)
     missing = [topic for topic in TOPICS if topic.full_name(settings) not in before.topics]
     if missing:
         copies = replication or (SAFE_REPLICATION if len(before.brokers) >= SAFE_REPLICATION else 1)
         _create(client, [_new_topic(topic, settings, copies) for topic in missing])
-        _wait_until(lambda: _all_led(client, {topic.full_name(settings) for topic in missing}))
+        names = {topic.full_name(settings) for topic in missing}
+        _wait_until(lambda: _all_led(_present(client, settings).topics, names))
     return [state._replace(created=state.topic in missing) for state in _states(client, settings)]
 
 
@@ -77,7 +78,7 @@ def differences(topic: Topic, name: str, partitions: int, config: Mapping[str, s
 
 def _states(client: AdminClient, settings: Settings) -> list[TopicState]:
     names = {topic.full_name(settings): topic for topic in TOPICS}
-    found = {name: meta for name, meta in _present(client).topics.items() if name in names}
+    found = {name: meta for name, meta in _present(client, settings).topics.items() if name in names}
     configs = _configs(client, list(found))
     return [
         TopicState(name, topic, missing=True, created=False, differences=[])
@@ -120,11 +121,11 @@ def _explained(error: KafkaException) -> PenstockError:
     return translate(error)
 
 
-def _present(client: AdminClient) -> Any:
+def _present(client: AdminClient, settings: Settings) -> Any:
     try:
         return client.list_topics(timeout=METADATA_TIMEOUT_S)
     except KafkaException as error:
-        raise translate(error) from None
+        raise explain(error, settings) from None
 
 
 def _configs(client: AdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -141,8 +142,7 @@ def _configs(client: AdminClient, names: Sequence[str]) -> dict[str, dict[str, s
         raise translate(error) from None
 
 
-def _all_led(client: AdminClient, names: set[str]) -> bool:
-    topics = _present(client).topics
+def _all_led(topics: Mapping[str, Any], names: set[str]) -> bool:
     if not names <= topics.keys():
         return False
     partitions = [part for name in names for part in topics[name].partitions.values()]

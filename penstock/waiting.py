@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import stamina
 
-from penstock.errors import GaveUpWaiting, Unavailable
+from penstock.errors import GaveUpWaiting, Refused, Unavailable
 from penstock.health import Health
 from penstock.log import get_logger
 
@@ -29,11 +29,12 @@ def wait_for(
 
     Pauses grow to 2 s, with jitter. A line is logged at once and then every 30 s; meanwhile ``part`` is away in
     ``health``.
-    Raises :class:`GaveUpWaiting` after ``timeout_s`` (None: never), or when ``stopping`` is set.
+    Raises :class:`GaveUpWaiting` after ``timeout_s`` (None: never), or when ``stopping`` is set. With a ``timeout_s``
+    a :class:`Refused` is raised at once: waiting would not help.
     """
     began, reported = time.monotonic(), -REPORT_EVERY_S
     for trial in stamina.retry_context(
-        on=_worth_another_try,
+        on=lambda error: _worth_another_try(error, for_ever=timeout_s is None),
         attempts=None,
         timeout=timeout_s,
         wait_initial=0.1,
@@ -46,10 +47,12 @@ def wait_for(
             except Unavailable as error:
                 waited = time.monotonic() - began
                 if waited - reported >= REPORT_EVERY_S:
-                    get_logger("waiting").warning(f"waiting for {part}", waited_s=round(waited), why=str(error))
+                    _say(part, error, waited)
                     reported = waited
                 if health is not None:
                     health.away(part, str(error))
+                if isinstance(error, Refused) and timeout_s is not None:
+                    raise
                 gave_up = timeout_s is not None and waited + trial.next_wait >= timeout_s
                 if gave_up or (stopping is not None and stopping.is_set()):
                     raise GaveUpWaiting(f"gave up after {waited:.0f} s: {error}") from None
@@ -60,6 +63,13 @@ def wait_for(
     raise AssertionError("unreachable")  # pragma: no cover
 
 
-def _worth_another_try(error: Exception) -> bool:
+def _say(part: str, error: Unavailable, waited_s: float) -> None:
+    log = get_logger("waiting")
+    say = log.error if isinstance(error, Refused) else log.warning
+    say(f"waiting for {part}", waited_s=round(waited_s), why=str(error))
+
+
+def _worth_another_try(error: Exception, *, for_ever: bool) -> bool:
     """To give up is an Unavailable too, and the end of it."""
-    return isinstance(error, Unavailable) and not isinstance(error, GaveUpWaiting)
+    final = GaveUpWaiting if for_ever else (GaveUpWaiting, Refused)
+    return isinstance(error, Unavailable) and not isinstance(error, final)

@@ -15,6 +15,7 @@ from penstock.errors import PenstockError, ProtectiveStop, Unavailable
 from penstock.health import Health
 from penstock.kafka import member_config, topic_ids, translate, watermark_offsets
 from penstock.log import get_logger
+from penstock.refusals import ErrorEvents
 from penstock.settings import Settings
 from penstock.topics import SOURCES, Topic, group_id
 from penstock.waiting import wait_for
@@ -90,7 +91,7 @@ class LogConsumer:
                 enable_partition_eof=True,
                 fetch_message_max_bytes=2 << 20,
                 fetch_wait_max_ms=50,
-                error_cb=self._on_error,
+                error_cb=ErrorEvents(lambda why: health.away("kafka", why)),
             )
         )
 
@@ -99,10 +100,6 @@ class LogConsumer:
         self._consumer.subscribe(
             list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
         )
-
-    def _on_error(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self._health.away("kafka", error.str())
 
     def _on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         self._next = [(tp.topic, tp.partition) for tp in partitions]

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -109,6 +109,10 @@ class KafkaBroker(Part):
         """What a client connects to: `127.0.0.1:PORT`."""
         return f"{LOOPBACK}:{self.port}"
 
+    def client_config(self) -> dict[str, Any]:
+        """The configuration of a confluent-kafka client that may do everything."""
+        return {"bootstrap.servers": self.bootstrap_servers}
+
     def _fetch(self) -> None:
         fetched(_folder(), _fetch_jars)
 
@@ -124,7 +128,7 @@ class KafkaBroker(Part):
     def _ready(self) -> bool:
         if not is_listening(self.port):
             return False
-        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
+        admin = AdminClient({**self.client_config(), "log_level": 0})
         try:
             cluster = admin.list_topics(timeout=1.0)
         except KafkaException:
@@ -177,9 +181,13 @@ class KafkaBroker(Part):
             **self._settings,
         }
 
+    def _format_options(self) -> Sequence[str]:
+        """What the storage is formatted with besides."""
+        return ()
+
     def _format_storage(self) -> None:
         command = [*self._java(QUICK_START), "kafka.tools.StorageTool", "format"]
-        command += [f"--cluster-id={self.cluster_id}", "--config", self._properties_path]
+        command += [f"--cluster-id={self.cluster_id}", "--config", self._properties_path, *self._format_options()]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=FORMAT_TIMEOUT_SECONDS, check=False
         )

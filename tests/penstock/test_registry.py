@@ -2,6 +2,7 @@
 
 import copy
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +11,13 @@ import pytest
 
 from penstock.contract_lock import extended
 from penstock.contracts import Contract, Schema, load_contracts
-from penstock.errors import PenstockError, ProtectiveStop, Unavailable, UsageError
+from penstock.errors import PenstockError, ProtectiveStop, Refused, Unavailable, UsageError
 from penstock.registration import register_contracts, registry_breaks, subjects
 from penstock.registry import COMPATIBILITY, NEGATIVE_ANSWERS_S, Registry, RegistryIds, schema_text
 from penstock.schema_ids import LockedIds, schema_ids
 from penstock.settings import load_settings
 from penstock.topics import BY_NAME
+from penstock.waiting import wait_for
 
 CONTRACTS = load_contracts()
 LOCKED = extended(CONTRACTS, {})
@@ -265,10 +267,12 @@ def test_a_registry_that_does_not_answer_is_away(error: httpx.TransportError) ->
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_registry_that_refuses_us_is_not_waited_for(status: int) -> None:
-    with pytest.raises(PenstockError, match="SCHEMA_REGISTRY_PASSWORD") as raised:
-        client(lambda _: httpx.Response(status)).schema(5)
-    assert not isinstance(raised.value, Unavailable)
+def test_a_registry_that_refuses_us_is_not_waited_for_by_a_command_that_ends(status: int) -> None:
+    refusing = client(lambda _: httpx.Response(status))
+    began = time.monotonic()
+    with pytest.raises(Refused, match="SCHEMA_REGISTRY_PASSWORD"):
+        wait_for("registry", lambda: refusing.schema(5), timeout_s=60)
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize("response", [httpx.Response(404, text="<html>"), httpx.Response(200, text="<html>Hello")])
