@@ -16,7 +16,7 @@ from penstock.errors import UsageError
 from penstock.health import Health
 from penstock.settings import Settings
 
-DEFAULT_PORTS = {"producers": 9101, "processors": 9102, "consumers": 9103}
+DEFAULT_PORTS = {"producers": 9101, "processors": 9102, "consumers": 9103, "referee": 9104}
 """Ports by stage; ``PENSTOCK_HTTP_PORT`` overrides, 0 takes a free one."""
 
 

@@ -66,10 +66,33 @@ VIEW_SKIPPED = Declared(
 VIEW_FENCED = Declared(
     Counter, "penstock_view_fenced_batches_total", "Batches rolled back because another instance was ahead.", ("view",)
 )
+FRESHNESS = Declared(
+    Histogram, "penstock_freshness_seconds", "How old the views' numbers are, by the newest probe of each partition, "
+    "looked at once a second.", ("topic",)
+)
+"""A probe is a heartbeat that says when it was sent; the freshness objective is made of this."""
+PROBE_AGE = Declared(
+    Gauge, "penstock_freshness_probe_age_seconds", "Age of the newest probe of a partition that the views have passed.",
+    ("topic", "partition")
+)
+PROBES_SENT = Declared(Counter, "penstock_freshness_probes_total", "Freshness probes handed over.", ("topic",))
+NEXT_OFFSET = Declared(
+    Gauge, "penstock_next_offset", "First offset that is not settled: it moves while there is lag.",
+    ("stage", "topic", "partition")
+)
+PART_AWAY = Declared(
+    Gauge, "penstock_part_away", "1 while a part that the stage needs does not answer, 0 once it did.",
+    ("stage", "part")
+)
 END_TO_END = Declared(
     Histogram, "penstock_end_to_end_latency_seconds", "From the newest folded append time to the view's commit.",
     ("view",),
 )
+VERIFY_PROVED = Declared(Gauge, "penstock_verify_proved", "1 if the newest verification proved every number, else 0.")
+VERIFY_DIFFERENCES = Declared(Gauge, "penstock_verify_differences", "What the newest verification found.", ("view",))
+VERIFY_EVENTS = Declared(Gauge, "penstock_verify_events", "Events that the newest verification recomputed.")
+VERIFY_SECONDS = Declared(Gauge, "penstock_verify_duration_seconds", "Time that the newest verification took.")
+VERIFY_AT = Declared(Gauge, "penstock_verify_timestamp_seconds", "When the newest verification ended.")
 # fmt: on
 
 

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from penstock.errors import ExitCode
 from penstock.log import configure_logging
 from penstock.schema_ids import schema_ids
 from penstock.settings import load_settings
+
+if TYPE_CHECKING:
+    from referee.report import Verdict
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +33,10 @@ def verify(
             metavar="TIME",
         ),
     ] = None,
+    every: Annotated[
+        str | None,
+        typer.Option(help="Again every T (5m), until it is stopped; /metrics shows the newest verdict.", metavar="T"),
+    ] = None,
 ) -> int:
     """Recompute every view from the topics with other code, and compare every row.
 
@@ -37,7 +44,7 @@ def verify(
     panes; entities and event ids go to a temporary folder (TMPDIR), about 40 bytes an event. Prints each difference
     with the offsets behind it, and the books. Event ids in two partitions of a topic are a warning. Exit
     codes: 0 PROVED, 1 NOT PROVED, 3 a part was away or the views were behind for the whole timeout, 4 a topic was
-    recreated or the configuration is another.
+    recreated or the configuration is another. With --every it goes on after the first three of them.
     """
     from rich.console import Console
 
@@ -47,14 +54,32 @@ def verify(
     from referee.since import since_ms
     from referee.verify import verify as run
 
-    from_ms = None if since is None else since_ms(since, time.time_ns() // 1_000_000)
-    scope = Scope(frozenset(view) if view else None, from_ms)
+    def verdict_now() -> "Verdict":
+        from_ms = None if since is None else since_ms(since, time.time_ns() // 1_000_000)
+        scope = Scope(frozenset(view) if view else None, from_ms)
+        with shown_on_stderr() as progress:
+            return run(settings, schema_ids(settings), timeout, scope, progress)
+
+    every_s = None if every is None else _seconds(every)
     settings = load_settings()
     configure_logging(settings)
-    with shown_on_stderr() as progress:
-        verdict = run(settings, schema_ids(settings), timeout, scope, progress)
+    if every_s is not None:
+        from referee.watch import watch
+
+        return watch(settings, verdict_now, every_s)
+    verdict = verdict_now()
     if as_json:
         sys.stdout.write(to_json(verdict) + "\n")
     else:
         print_verdict(verdict, Console())
     return ExitCode.OK if verdict.proved else ExitCode.FAILED
+
+
+def _seconds(every: str) -> float:
+    from penstock.errors import UsageError
+    from producers.arguments import duration_ms
+
+    seconds = duration_ms("--every", every) / 1_000
+    if seconds < 1:
+        raise UsageError(f"--every: {every!r} must be at least 1s")
+    return seconds
