@@ -41,6 +41,7 @@ lint: $(INSTALLED) ## Check style, types and contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/mypy infra/check_compose.py
+	$(BIN)/mypy -p infra.grafana
 	$(BIN)/penstock schemas check
 
 bench: $(INSTALLED) ## Measure the stages on a real broker, beside a stock Faust app
