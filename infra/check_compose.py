@@ -19,10 +19,10 @@ from compose_stack import CheckError, Stack
 
 T = TypeVar("T")
 
-TARGETS = {"prometheus": 1, "producers": 2, "processors": 2, "consumers": 1}
+TARGETS = {"prometheus": 1, "producers": 2, "processors": 2, "consumers": 1, "referee": 1}
 """Addresses that Prometheus must scrape, by job."""
 
-HEALTHY = {"kafka": 1, "registry": 1, "postgres": 1, "prometheus": 1, "views": 1}
+HEALTHY = {"kafka": 1, "registry": 1, "postgres": 1, "prometheus": 1, "views": 1, "referee": 1, "alertmanager": 1, "grafana": 1}
 HEALTHY |= {"orders-producer": 1, "telemetry-producer": 1, "processors": 2}
 """Containers that must be healthy, by service."""
 

@@ -14,6 +14,7 @@ from psycopg import sql
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = "penstock-check"
 PORTS = ("KAFKA_PORT", "REGISTRY_PORT", "POSTGRES_PORT", "PROMETHEUS_PORT", "VIEWS_PORT")
+PORTS += ("ALERTMANAGER_PORT", "GRAFANA_PORT")
 UP_DEADLINE_S = 300
 VERIFY_DEADLINE_S = 300
 
