@@ -40,8 +40,7 @@ test-all: $(INSTALLED) ## Run all tests; PENSTOCK_REQUIRE=kafka,registry,postgre
 lint: $(INSTALLED) ## Check style, types and contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy infra/check_compose.py
-	$(BIN)/mypy -p infra.grafana
+	$(BIN)/mypy -p infra
 	$(BIN)/penstock schemas check
 
 bench: $(INSTALLED) ## Measure the stages on a real broker, beside a stock Faust app
@@ -62,8 +61,8 @@ up: ## Start the compose stack and wait until all of it is healthy
 down: ## Stop the compose stack; its volumes stay
 	docker compose down
 
-check-compose: $(INSTALLED) ## Prove the compose stack: healthy, measured, verified, nothing lost by a restart
-	$(BIN)/python infra/check_compose.py
+check-compose: $(INSTALLED) ## Prove the compose stack from nothing: views, restart, dashboards, an alert for each stage that is killed
+	$(BIN)/python -m infra.check_compose
 
 lock: ## Lock the dependencies of pyproject.toml again (needs uv)
 	$(LOCK) --output-file requirements/runtime.txt pyproject.toml

@@ -1,9 +1,11 @@
 """The compose stack under a project name and ports of its own, as ``check_compose.py`` asks it."""
 
 import json
+import math
 import os
 import socket
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -11,16 +13,14 @@ import httpx
 import psycopg
 from psycopg import sql
 
+from infra.checking import CheckError
+
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = "penstock-check"
-PORTS = ("KAFKA_PORT", "REGISTRY_PORT", "POSTGRES_PORT", "PROMETHEUS_PORT", "VIEWS_PORT")
+PORTS: tuple[str, ...] = ("KAFKA_PORT", "REGISTRY_PORT", "POSTGRES_PORT", "PROMETHEUS_PORT", "VIEWS_PORT")
 PORTS += ("ALERTMANAGER_PORT", "GRAFANA_PORT")
 UP_DEADLINE_S = 300
 VERIFY_DEADLINE_S = 300
-
-
-class CheckError(Exception):
-    """The stack does not hold what it promises."""
 
 
 class Stack:
@@ -30,7 +30,7 @@ class Stack:
         self._ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         self._environment = os.environ | {name: str(port) for name, port in self._ports.items()}
         password = self._environment.get("POSTGRES_PASSWORD") or local_default("POSTGRES_PASSWORD")
-        self._environment["POSTGRES_PASSWORD"] = password
+        self._environment |= {"POSTGRES_PASSWORD": password, "VERIFY_EVERY": "20s"}
         self._database = (
             f"postgresql://penstock:{password}@127.0.0.1:{self._ports['POSTGRES_PORT']}/penstock?connect_timeout=5"
         )
@@ -58,6 +58,14 @@ class Stack:
         """Remove the containers; the volumes stay unless ``-v`` is among ``options``."""
         self.compose("--profile", "tools", "down", "--remove-orphans", *options, timeout_s=300)
 
+    def kill(self, service: str) -> None:
+        """Kill all containers of a service; they stay dead until :meth:`start`."""
+        self.compose("kill", service)
+
+    def start(self, service: str) -> None:
+        """Start the containers of a service again."""
+        self.compose("start", service)
+
     def healthy(self) -> dict[str, int]:
         """Return how many containers are healthy, by service."""
         counts: dict[str, int] = {}
@@ -83,6 +91,28 @@ class Stack:
         """Return the one number that a PromQL expression gives, or None when there is none yet."""
         result = self.prometheus("query", query=expression)["result"]
         return float(result[0]["value"][1]) if result else None
+
+    def has_answer(self, expression: str) -> bool:
+        """Return whether a PromQL expression gives any number now."""
+        result = self.prometheus("query", query=expression)["result"]
+        return any(not math.isnan(float(series["value"][1])) for series in result)
+
+    def firing(self) -> list[Mapping[str, str]]:
+        """Return the labels of the alerts that Prometheus fires, their names among them."""
+        return [alert["labels"] for alert in self.prometheus("alerts")["alerts"] if alert["state"] == "firing"]
+
+    def notified(self) -> list[Mapping[str, str]]:
+        """Return the labels of the alerts that Alertmanager has."""
+        url = f"http://127.0.0.1:{self._ports['ALERTMANAGER_PORT']}/api/v2/alerts"
+        alerts = httpx.get(url, timeout=10, trust_env=False).raise_for_status().json()
+        return [alert["labels"] for alert in alerts]
+
+    def dashboards(self) -> set[str]:
+        """Return the uids of the dashboards that Grafana has."""
+        url = f"http://127.0.0.1:{self._ports['GRAFANA_PORT']}/api/search"
+        login = ("admin", self._environment.get("GRAFANA_PASSWORD") or local_default("GRAFANA_PASSWORD"))
+        found = httpx.get(url, params={"type": "dash-db"}, auth=login, timeout=10, trust_env=False)
+        return {board["uid"] for board in found.raise_for_status().json()}
 
     def sql(self, query: sql.Composed | LiteralString) -> list[tuple[Any, ...]]:
         """Return the rows of a query on Postgres."""

@@ -1,0 +1,101 @@
+"""What somebody on call relies on: dashboards that answer, silence while all is well, else the right alert."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from infra.checking import CheckError, say, step, until
+from infra.compose_stack import Stack
+from infra.grafana.build import BOARDS
+from infra.grafana.queries import Asked, queries
+
+ANSWERED_DEADLINE_S = 180
+FIRES_DEADLINE_S = 420
+CLEARS_DEADLINE_S = 420
+RATE_INTERVAL = "20s"
+"""What Grafana makes of ``$__rate_interval``: four times the scrape interval."""
+
+WHO_IS_DOWN = ("StageDown", "StageMissing")
+
+
+@dataclass(frozen=True)
+class Drill:
+    """A service to kill, and the job whose alert must fire then; with ``instance`` only for this target."""
+
+    service: str
+    job: str
+    instance: str = ""
+
+
+DRILLS = (
+    Drill("orders-producer", "producers", "orders-producer:9100"),
+    Drill("telemetry-producer", "producers", "telemetry-producer:9100"),
+    Drill("processors", "processors"),
+    Drill("views", "consumers"),
+    Drill("referee", "referee"),
+)
+
+
+def check_dashboards(stack: Stack) -> None:
+    """Grafana has all dashboards, and Prometheus an answer to every query on them."""
+    wanted = {board.uid for board in BOARDS}
+    until("Grafana has all dashboards", stack.dashboards, wanted.__le__, 60)
+    unanswered = queries(RATE_INTERVAL)
+    count = len(unanswered)
+
+    def ask() -> list[Asked]:
+        unanswered[:] = [asked for asked in unanswered if not stack.has_answer(asked.expression)]
+        return unanswered
+
+    until(f"all {count} queries of the dashboards have an answer", ask, lambda left: not left, ANSWERED_DEADLINE_S)
+
+
+def check_rules(stack: Stack) -> None:
+    """Prometheus has loaded rules, none of them fails, and no alert fires."""
+    groups = stack.prometheus("rules")["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    broken = [f"{rule['name']}: {rule.get('lastError')}" for rule in rules if rule["health"] == "err"]
+    alerting = [rule["name"] for rule in rules if rule["type"] == "alerting"]
+    if broken or not alerting:
+        raise CheckError(f"Prometheus has {len(alerting)} alert rules; broken: {broken}")
+    say(f"{len(alerting)} alert rules and {len(rules) - len(alerting)} recording rules are loaded")
+    check_silence(stack)
+
+
+def check_silence(stack: Stack) -> None:
+    """No alert has ever fired. Raises :class:`CheckError` naming those that did."""
+    expression = 'count by (alertname) (count_over_time(ALERTS{alertstate="firing"}[1d]))'
+    fired = [series["metric"]["alertname"] for series in stack.prometheus("query", query=expression)["result"]]
+    if fired:
+        raise CheckError(f"all is well, and yet there fired {', '.join(fired)}")
+    say("no alert has fired")
+
+
+def check_alerts(stack: Stack) -> None:
+    """Kill each stage in turn: its alert fires and reaches Alertmanager; started again, all is silent again."""
+    for drill in DRILLS:
+        with step(f"{drill.service} is killed"):
+            stack.kill(drill.service)
+            until(f"{' or '.join(WHO_IS_DOWN)} fires for it", stack.firing, _names(drill), FIRES_DEADLINE_S)
+            until("Alertmanager has it", stack.notified, _names(drill), 60)
+            others = {labels["alertname"] for labels in stack.firing()} - set(WHO_IS_DOWN)
+            say(f"what follows from it: {', '.join(sorted(others)) or 'nothing'}")
+            stack.start(drill.service)
+            until("all is silent again", stack.firing, lambda firing: not firing, CLEARS_DEADLINE_S)
+
+
+def _names(drill: Drill) -> Callable[[list[Mapping[str, str]]], bool]:
+    """Return whether the alerts name what was killed, and nothing else as down."""
+
+    def names(firing: list[Mapping[str, str]]) -> bool:
+        down = [labels for labels in firing if labels["alertname"] in WHO_IS_DOWN]
+        wrong = [labels for labels in down if not _is_of(drill, labels)]
+        if wrong:
+            raise CheckError(f"{drill.service} was killed, and what is said to be down is {wrong}")
+        return bool(down)
+
+    return names
+
+
+def _is_of(drill: Drill, labels: Mapping[str, str]) -> bool:
+    of_job = labels.get("job", drill.job) == drill.job
+    return of_job and (not drill.instance or labels.get("instance", drill.instance) == drill.instance)
