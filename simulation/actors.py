@@ -192,8 +192,6 @@ class Keeper(Actor):
         if self._store is not None:
             self._store.close()
 
-
-
     def caught_up(self) -> bool:
         """Say if its views hold all that is in the logs of what is assigned."""
         if not self.member or self.reader.moved:

@@ -17,6 +17,7 @@ _BEHIND = ((0, 0), (0, 0), (0, 0), (0, 12_000), (0, 12_000), (0, 12_000), (0, 80
 _EDGE_MS = 10_000
 """Ends of panes and of the allowed disorder are multiples of this."""
 
+
 @dataclass(frozen=True)
 class Operation:
     """A record to append to a partition at ``at_ms``, behind ``gap`` offsets without one. ``event`` is what it says,
@@ -102,9 +103,7 @@ def operations(rng: random.Random, mix: Mix, partitions: int, count: int) -> lis
     return made
 
 
-def _operation(
-    rng: random.Random, mix: Mix, partition: int, at_ms: int, gap: int, made: list[Operation]
-) -> Operation:
+def _operation(rng: random.Random, mix: Mix, partition: int, at_ms: int, gap: int, made: list[Operation]) -> Operation:
     before = [operation for operation in made if operation.partition == partition]
     draw = rng.random()
     if before and draw < mix.copy:

@@ -79,5 +79,3 @@ def _sizes(count: int) -> Iterator[int]:
     while size > 1:
         size = -(-size // 2)
         yield size
-
-

@@ -14,11 +14,15 @@ Row = tuple[tuple[str, Any], ...]
 """Columns with their values, by name."""
 
 
+Offsets = Mapping[tuple[str, str, int], tuple[str, int]]
+"""Topic id and next offset by (view, topic, partition)."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
-    """``offsets`` are topic id and next offset by (view, topic, partition); ``tables`` are rows by table."""
+    """``tables`` are rows by table."""
 
-    offsets: Mapping[tuple[str, str, int], tuple[str, int]]
+    offsets: Offsets
     tables: Mapping[str, frozenset[Row]]
 
 
@@ -29,12 +33,25 @@ def take(database: Path, views: Iterable[str]) -> Snapshot | None:
     with closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as connection:
         connection.execute("BEGIN")
         try:
-            offsets = connection.execute("SELECT view, topic, partition, topic_id, next FROM offsets").fetchall()
+            offsets = _offsets(connection)
             names = [table for view in views for table in TABLES.get(view, (view,))]
             tables = {name: _rows(connection, name) for name in names}
         except sqlite3.OperationalError:
             return None
-    return Snapshot({(row[0], row[1], row[2]): (row[3], row[4]) for row in offsets}, tables)
+    return Snapshot(offsets, tables)
+
+
+def offsets_of(connection: sqlite3.Connection) -> Offsets:
+    """Return what the offsets of a database are; none while its tables are not made."""
+    try:
+        return _offsets(connection)
+    except sqlite3.OperationalError:
+        return {}
+
+
+def _offsets(connection: sqlite3.Connection) -> Offsets:
+    rows = connection.execute("SELECT view, topic, partition, topic_id, next FROM offsets")
+    return {(view, topic, partition): (topic_id, next_) for view, topic, partition, topic_id, next_ in rows}
 
 
 def _rows(connection: sqlite3.Connection, table: str) -> frozenset[Row]:
