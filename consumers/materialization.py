@@ -3,7 +3,8 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, TypeVar
 
 from consumers.batches import Batch
 from consumers.materializer import Fenced, check_sources, merge, source_of, stage, views_of
@@ -19,11 +20,14 @@ from penstock.errors import PenstockError, ProtectiveStop, Unavailable
 from penstock.health import Health
 from penstock.kafka import topic_ids
 from penstock.letters import max_letter_bytes
-from penstock.log import get_logger
+from penstock.log import about_batch, get_logger
 from penstock.schema_ids import SchemaIds
 from penstock.settings import Settings
 from penstock.topics import BY_NAME, Topic
 from penstock.waiting import wait_for
+
+if TYPE_CHECKING:
+    from consumers.traces import Traces
 
 T = TypeVar("T")
 
@@ -73,7 +77,9 @@ class Materialization:
         stopping: threading.Event,
         current_ids: Callable[[Settings, Iterable[Topic]], dict[str, str]] = topic_ids,
         clock: Callable[[], float] = time.monotonic,
+        traces: "Traces | None" = None,
     ) -> None:
+        self._traces = traces
         self._settings, self._version = settings, settings.pipeline_version
         self._views, self._topics = views, topics_of(views)
         self._full_names = {topic.full_name(settings): topic for topic in self._topics}
@@ -161,6 +167,14 @@ class Materialization:
 
     def _settle(self, batch: Batch) -> None:
         """Merge ``batch`` into each view that reads its topic. Raises _Reassigned if it waited past a rebalance."""
+        with about_batch(batch.topic.name, [span.partition for span in batch.spans], batch.offsets):
+            if self._traces is None:
+                self._settle_in_views(batch)
+                return
+            with self._traces.batch(batch.topic.full_name(self._settings), batch):
+                self._settle_in_views(batch)
+
+    def _settle_in_views(self, batch: Batch) -> None:
         began = time.monotonic()
         decoded = self._patiently("registry", lambda: self._decoders[batch.topic.name].decode(batch.values))
         if batch.topic.role == "results":
@@ -175,7 +189,8 @@ class Materialization:
         if staged is None:
             return
         try:
-            self._patiently("database", lambda: merge(self._store, view, self._version, staged))
+            with nullcontext() if self._traces is None else self._traces.commit(view.name):
+                self._patiently("database", lambda: merge(self._store, view, self._version, staged))
         except Fenced as fenced:
             # Somebody else merged it, or an answer to our own commit was lost: look where the view is now.
             get_logger(STAGE).info("fenced: the offset was moved by another instance", place=str(fenced))

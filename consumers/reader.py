@@ -50,15 +50,18 @@ class Start(NamedTuple):
 class Reader:
     """A member of the consumer group ``group`` that reads ``topics``."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # its parts
         self,
         settings: Settings,
         topics: Sequence[Topic],
         group: str,
         health: Health,
         client: Callable[[dict[str, Any]], Consumer] = Consumer,
+        *,
+        with_headers: bool = False,
     ) -> None:
         self._settings = settings
+        self._with_headers = with_headers
         self._topics = {topic.full_name(settings): topic for topic in topics}
         self._health = health
         self._read_to: dict[Partition, int] = {}
@@ -104,7 +107,7 @@ class Reader:
         messages = self._consume(records, timeout_s)
         if self.moved or not messages:
             return []
-        found = batches(messages, self._topics, self._read_to)
+        found = batches(messages, self._topics, self._read_to, with_headers=self._with_headers)
         for batch in found:
             name = batch.topic.full_name(self._settings)
             self._read_to.update({(name, span.partition): span.end for span in batch.spans})

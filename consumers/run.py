@@ -4,6 +4,7 @@ import gc
 import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
@@ -20,6 +21,11 @@ from penstock.log import get_logger
 from penstock.schema_ids import schema_ids
 from penstock.settings import Settings
 from penstock.topics import group_id
+from penstock.tracing import tracing
+
+if TYPE_CHECKING:
+    from consumers.traces import Traces
+    from penstock.tracing_spans import Tracing
 
 
 def run(settings: Settings, names: Iterable[str], stopping: threading.Event, *, swap: bool = False) -> ExitCode:
@@ -41,11 +47,13 @@ def run(settings: Settings, names: Iterable[str], stopping: threading.Event, *, 
         registry.register(figures)
         address = stack.enter_context(serve_http(STAGE, settings, health, registry))
         get_logger(STAGE).info("materializing", views=[view.name for view in views], group=group, http=address)
-        reader = Reader(settings, topics_of(views), group, health)
+        traces = _traces(stack.enter_context(tracing(STAGE, settings)), group, settings)
+        reader = Reader(settings, topics_of(views), group, health, with_headers=traces is not None)
         stack.callback(reader.close)
         materialization = Materialization(
             settings, views, store, reader,
             decoders=decoders_of(settings, views, ids), meters=meters, health=health, stopping=stopping,
+            traces=traces,
         )  # fmt: skip
         try:
             materialization.begin(swap=swap)
@@ -59,6 +67,15 @@ def run(settings: Settings, names: Iterable[str], stopping: threading.Event, *, 
             health.fail(str(error))
             raise
     return ExitCode.OK
+
+
+def _traces(traced: "Tracing | None", group: str, settings: Settings) -> "Traces | None":
+    if traced is None:
+        return None
+    from consumers.traces import Traces
+
+    sqlite = settings.database_url.get_secret_value().startswith("sqlite")
+    return Traces(traced, group, "sqlite" if sqlite else "postgresql")
 
 
 def _tune_garbage_collector() -> None:

@@ -2,12 +2,15 @@
 
 import logging
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TextIO
 
 import stamina
 import structlog
 
 from penstock.settings import Settings
+from penstock.tracing import add_trace_ids, wanted
 
 
 def configure_logging(settings: Settings) -> None:
@@ -18,6 +21,8 @@ def configure_logging(settings: Settings) -> None:
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    if wanted():
+        shared.append(add_trace_ids)
     plain = structlog.dev.plain_traceback
     console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
     as_json: list[structlog.typing.Processor] = [
@@ -56,6 +61,22 @@ class _ToStderr(logging.StreamHandler[TextIO]):
     @stream.setter
     def stream(self, _stream: TextIO) -> None:
         raise AttributeError("it is always standard error")
+
+
+@contextmanager
+def about_batch(
+    topic: str, partition: int | Sequence[int], offsets: str, *, after_errors: bool = False
+) -> Iterator[None]:
+    """Say which batch it is about in each log line that is written inside of the block; ``after_errors`` also in those
+    behind an error that leaves it, which say why the stage stops."""
+    before = structlog.contextvars.bind_contextvars(topic=topic, partition=partition, offsets=offsets)
+    try:
+        yield
+    except BaseException:
+        if not after_errors:
+            structlog.contextvars.reset_contextvars(**before)
+        raise
+    structlog.contextvars.reset_contextvars(**before)
 
 
 def get_logger(stage: str) -> structlog.stdlib.BoundLogger:

@@ -3,9 +3,11 @@
 ``faust -A processors.app worker`` finds :data:`app` here; it is made when it is first asked for.
 """
 
+import atexit
 import gc
 from collections.abc import Sequence
-from typing import Any
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 import faust
 from faust.app import BootStrategy
@@ -19,6 +21,7 @@ from penstock.metrics import METRICS, Metric
 from penstock.schema_ids import schema_ids
 from penstock.settings import Settings, load_settings
 from penstock.topics import SOURCES, TOPICS, group_id
+from penstock.tracing import tracing
 from penstock.waiting import wait_for
 from processors.gauges import Gauges
 from processors.lineage import check_lineage
@@ -26,6 +29,10 @@ from processors.outbox import Outbox
 from processors.sender import Sender
 from processors.transport import BatchSchema, Transport
 from processors.worker import Worker
+
+if TYPE_CHECKING:
+    from penstock.tracing_spans import Tracing
+    from processors.traces import Traces
 
 BUFFERED_BATCHES = 8
 """Batches that may wait for the agent; Faust counts batches, not records."""
@@ -47,7 +54,11 @@ class App(faust.App):
 
 
 def make_app(
-    settings: Settings, health: Health, registry: CollectorRegistry, metrics: Sequence[Metric] = METRICS
+    settings: Settings,
+    health: Health,
+    registry: CollectorRegistry,
+    metrics: Sequence[Metric] = METRICS,
+    traced: "Tracing | None" = None,
 ) -> faust.App:
     """Return the app, ready to start. Waits for the broker and the registry for as long as they are away."""
     app = App(
@@ -62,14 +73,19 @@ def make_app(
         web_bind="127.0.0.1",
         loghandlers=[],
     )
-    transport = _make_transport(app, settings, health, registry, metrics)
+    transport = _make_transport(app, settings, health, registry, metrics, traced)
     app.transport = app.producer_transport = transport
     _add_agent(app, settings, transport.worker)
     return app
 
 
-def _make_transport(
-    app: faust.App, settings: Settings, health: Health, registry: CollectorRegistry, metrics: Sequence[Metric]
+def _make_transport(  # noqa: PLR0913  # its parts
+    app: faust.App,
+    settings: Settings,
+    health: Health,
+    registry: CollectorRegistry,
+    metrics: Sequence[Metric],
+    traced: "Tracing | None",
 ) -> Transport:
     current = wait_for("kafka", lambda: topic_ids(settings, TOPICS), health=health)
     contracts = load_contracts()
@@ -78,8 +94,15 @@ def _make_transport(
     wait_for("kafka", lambda: check_lineage(settings, metrics, contracts, ids, current), health=health)
     decoders = {topic.name: Decoder(topic, contracts, ids, settings.max_record_bytes) for topic in SOURCES}
     sender = Sender(settings, health)
-    worker = Worker(settings, decoders, outbox, sender, health, Gauges(registry), metrics)
+    traces = None if traced is None else _make_traces(traced, settings, metrics)
+    worker = Worker(settings, decoders, outbox, sender, health, Gauges(registry), metrics, traces=traces)
     return Transport(app, settings, {topic.name: current[topic.name] for topic in SOURCES}, sender, worker)
+
+
+def _make_traces(traced: "Tracing", settings: Settings, metrics: Sequence[Metric]) -> "Traces":
+    from processors.traces import Traces
+
+    return Traces(traced, group_id(settings, "processors"), metrics)
 
 
 def _add_agent(app: faust.App, settings: Settings, worker: Worker) -> None:
@@ -111,5 +134,8 @@ def tune_garbage_collector() -> None:
 def __getattr__(name: str) -> faust.App:
     if name != "app":
         raise AttributeError(name)
-    made = globals()["app"] = make_app(load_settings(), Health(), REGISTRY)
+    settings, parts = load_settings(), ExitStack()
+    atexit.register(parts.close)
+    traced = parts.enter_context(tracing("processors", settings))
+    made = globals()["app"] = make_app(settings, Health(), REGISTRY, traced=traced)
     return made

@@ -29,12 +29,14 @@ class Records:
 
 @dataclass
 class Step:
-    """What a stretch of the log brought. Positions are those of the stretch; ``final`` holds what closed."""
+    """What a stretch of the log brought. Positions are those of the stretch; ``final`` holds what closed; ``applied``
+    has ``_index`` and ``_pane`` of each event that was applied."""
 
     fates: Fates = field(default_factory=Fates)
     late: pl.DataFrame | None = None
     dead: list[Rejection] = field(default_factory=list)
     final: list[tuple[Metric, pl.DataFrame]] = field(default_factory=list)
+    applied: pl.DataFrame | None = None
 
 
 class PartitionFold:
@@ -98,8 +100,8 @@ class PartitionFold:
         applied = self._apply(records, judged.candidates)
         passed = records.offsets[-1] + 1 - self.position
         fates = Fates(
-            applied=applied,
-            duplicate=len(judged.candidates) - applied,
+            applied=len(applied),
+            duplicate=len(judged.candidates) - len(applied),
             late=len(judged.late),
             dead=len(judged.dead),
             control=judged.heartbeats + passed - len(records.offsets),
@@ -109,18 +111,18 @@ class PartitionFold:
         self.position = records.offsets[-1] + 1
         self.newest_ms = judged.newest_ms
         late = None if judged.late.is_empty() else judged.late
-        return Step(fates, late, judged.dead, self._close_panes())
+        return Step(fates, late, judged.dead, self._close_panes(), applied)
 
     def changed(self) -> list[tuple[Metric, pl.DataFrame]]:
         """Return the groups of open panes that changed since the last call."""
         taken = ((groups.metric, groups.take_changed()) for groups in self._groups)
         return [(metric, rows) for metric, rows in taken if rows is not None]
 
-    def _apply(self, records: Records, candidates: pl.DataFrame) -> int:
-        """Fold the first copies among ``candidates`` into the open panes; return how many there were."""
+    def _apply(self, records: Records, candidates: pl.DataFrame) -> pl.DataFrame:
+        """Fold the first copies among ``candidates`` into the open panes, and return them."""
         applied = self._seen.first_copies(candidates)
         if applied.is_empty():
-            return 0
+            return applied
         firsts = applied.group_by(PANE).agg(pl.col(INDEX).min())
         for pane, index in firsts.iter_rows():
             self._start_of_pane.setdefault(pane, records.offsets[index])
@@ -129,7 +131,7 @@ class PartitionFold:
             rows = partial(groups.metric, sources)
             if rows is not None:
                 groups.add(rows)
-        return len(applied)
+        return applied
 
     def _close_panes(self) -> list[tuple[Metric, pl.DataFrame]]:
         ended = [pane for pane in self._start_of_pane if pane + PANE_MS <= watermark(self.newest_ms)]

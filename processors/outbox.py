@@ -1,6 +1,6 @@
 """What a step sends: results, late events and dead letters, as Kafka messages. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -41,6 +41,17 @@ class Outgoing(NamedTuple):
 
     topic: str
     messages: list[tuple[bytes, bytes]]
+
+
+def letter_key(origin: Origin, offset: int) -> bytes:
+    """Return the key of the late event or dead letter that keeps a record."""
+    return f"{origin.topic_id}|{origin.partition}|{offset}".encode()
+
+
+def result_key(metric: Metric, pane: int, partition: int, group: Iterable[str]) -> bytes:
+    """Return the key of one result: what :meth:`Outbox.results` makes in columns."""
+    parts = (f"|{len(text.encode())}:{text}" for text in group)
+    return f"{metric.name}|{pane}|{partition}{''.join(parts)}".encode()
 
 
 class Outbox:
@@ -102,10 +113,7 @@ class Outbox:
         self, topic: str, contract: str, records: Iterator[dict[str, Any]], origin: Origin
     ) -> Outgoing:
         encode = self._encoders[contract].encode
-        messages = [
-            (f"{origin.topic_id}|{origin.partition}|{record['source_offset']}".encode(), encode(record))
-            for record in records
-        ]
+        messages = [(letter_key(origin, record["source_offset"]), encode(record)) for record in records]
         return Outgoing(BY_NAME[topic].full_name(self._settings), messages)
 
     def _base(self, letter: Letter, origin: Origin) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from penstock.http import serve_http
 from penstock.log import get_logger
 from penstock.metrics import METRICS, Metric
 from penstock.settings import Settings
+from penstock.tracing import tracing
 from processors.app import make_app, tune_garbage_collector
 
 STOP_GRACE_S = 8.0
@@ -55,11 +56,14 @@ def run(settings: Settings, metrics: Sequence[Metric] = METRICS) -> int:
     Ends with 3 if the broker is away then. ``metrics`` are what is folded."""
     health, registry = Health(), CollectorRegistry()
     asyncio.set_event_loop(loop := asyncio.new_event_loop())
-    with serve_http("processors", settings, health, registry) as address:
+    with (
+        tracing("processors", settings) as traced,
+        serve_http("processors", settings, health, registry) as address,
+    ):
         get_logger("processors").info("starting", http=address)
         try:
             with _stopped_by_signals():
-                app = make_app(settings, health, registry, metrics)
+                app = make_app(settings, health, registry, metrics, traced)
         except _Stopped:
             get_logger("processors").info("stopped before it began")
             return ExitCode.OK

@@ -1,7 +1,8 @@
 """Sending to Kafka: a confluent-kafka producer that never loses an error."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -11,6 +12,11 @@ from penstock.health import Health
 from penstock.kafka import producer_config
 from penstock.letters import max_letter_bytes
 from penstock.settings import Settings
+
+KeyedHeaders = Mapping[bytes, list[tuple[str, bytes]]]
+"""Headers by the key of the message that gets them."""
+
+NO_HEADERS: KeyedHeaders = MappingProxyType({})
 
 _FLUSH_SLICE_S = 0.5
 _SLOW_FLUSH_S = 5.0
@@ -43,13 +49,18 @@ class Sender:
         if error is not None:
             self._refused = f"the broker refused a message for {message.topic()}: {error.str()}"
 
-    def send(self, topic: str, messages: Iterable[tuple[bytes, bytes]]) -> None:
-        """Hand messages over. Blocks while the queue is full."""
+    def send(
+        self, topic: str, messages: Iterable[tuple[bytes, bytes]], headers: KeyedHeaders = NO_HEADERS
+    ) -> None:
+        """Hand messages over, those whose key is in ``headers`` with these. Blocks while the queue is full."""
         produce, poll = self._producer.produce, self._producer.poll
         for key, value in messages:
             while True:
                 try:
-                    produce(topic, value, key, on_delivery=self._on_refused)
+                    if headers and key in headers:
+                        produce(topic, value, key, on_delivery=self._on_refused, headers=headers[key])
+                    else:
+                        produce(topic, value, key, on_delivery=self._on_refused)
                     break
                 except BufferError:
                     poll(_BACKPRESSURE_SLICE_S)

@@ -8,14 +8,14 @@ import os
 import time
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock.avro import Decoded, Decoder
 from penstock.errors import ExitCode, PenstockError, ProtectiveStop, Unavailable
 from penstock.failpoints import failpoint
 from penstock.frontier import Frontier
 from penstock.health import Health
-from penstock.log import get_logger
+from penstock.log import about_batch, get_logger
 from penstock.metrics import METRICS, Metric
 from penstock.settings import Settings
 from penstock.topics import SOURCES
@@ -28,6 +28,9 @@ from processors.outbox import Letter, Origin, Outbox, Outgoing
 from processors.restore import Restored
 from processors.sender import Sender
 from processors.stretch import Stretch
+
+if TYPE_CHECKING:
+    from processors.traces import TracedBatch, Traces
 
 Points = Mapping[Partition, tuple[int, str]]
 """What to commit by partition: the offset ``R`` and the frontier as metadata."""
@@ -46,6 +49,7 @@ class Worker:
         gauges: Gauges,
         metrics: Sequence[Metric] = METRICS,
         elsewhere: Callable[..., Awaitable[Any]] = asyncio.to_thread,
+        traces: "Traces | None" = None,
     ) -> None:
         self.health = health
         self._settings = settings
@@ -56,6 +60,7 @@ class Worker:
         self._gauges = gauges
         self._metrics = metrics
         self._elsewhere = elsewhere
+        self._traces = traces
         self._generation = 0
         self._folds: dict[Partition, PartitionFold] = {}
         self._reached: dict[Partition, int] = {}
@@ -88,6 +93,8 @@ class Worker:
         for topic, partition in self._folds:
             self._gauges.revoked(self._names[topic], partition)
         self._dead_in_a_row.clear()
+        if self._traces is not None:
+            self._traces.forget()
         for state in (self._folds, self._reached, self._origins, self._commit_points, self._committed, self._lag):
             state.clear()
 
@@ -99,6 +106,18 @@ class Worker:
         fold = self._folds.get(tp)
         if batch.generation != self._generation or fold is None:
             return
+        stretch = batch.records
+        offsets = f"[{stretch.offsets[0]}, {stretch.offsets[-1] + 1})"
+        with about_batch(self._names[tp[0]], tp[1], offsets, after_errors=True):
+            if self._traces is None:
+                await self._process(tp, fold, batch)
+                return
+            with self._traces.batch(tp[0], self._origins[tp], stretch) as traced:
+                await self._process(tp, fold, batch, traced)
+
+    async def _process(
+        self, tp: Partition, fold: PartitionFold, batch: Batch, traced: "TracedBatch | None" = None
+    ) -> None:
         began = time.perf_counter()
         self._check_chain(tp, batch)
         stretch = batch.records
@@ -109,7 +128,7 @@ class Worker:
                 return
             fold.refold(records)
         if below < len(stretch):
-            await self._step(tp, fold, stretch[below:] if below else stretch)
+            await self._step(tp, fold, stretch[below:] if below else stretch, traced)
         if self._folds.get(tp) is not fold:  # all state was dropped while the registry was awaited
             return
         self._lag[tp] = max(batch.log_end - fold.position, 0)
@@ -124,12 +143,16 @@ class Worker:
             )
         self._reached[tp] = batch.records.offsets[-1] + 1
 
-    async def _step(self, tp: Partition, fold: PartitionFold, stretch: Stretch) -> None:
+    async def _step(
+        self, tp: Partition, fold: PartitionFold, stretch: Stretch, traced: "TracedBatch | None"
+    ) -> None:
         records = await self._records(tp, stretch)
         if self._folds.get(tp) is not fold:
             return
         step = fold.step(records)
         self._limit_dead_letters(tp, step, len(stretch))
+        if self._traces is not None and traced is not None:
+            self._traces.settled(traced, step, records, self._origins[tp])
         self._send(self._outgoing(self._origins[tp], fold, step, stretch))
         self._commit_points[tp] = (fold.restart_offset, fold.frontier)
         self._gauges.step(self._origins[tp], step)
@@ -169,7 +192,10 @@ class Worker:
 
     def _send(self, outgoing: Iterable[Outgoing]) -> None:
         for topic, messages in outgoing:
-            self._sender.send(topic, messages)
+            if self._traces is None:
+                self._sender.send(topic, messages)
+            else:
+                self._sender.send(topic, messages, self._traces.headers(topic, messages))
             self._unflushed = True
 
     def send_changed(self) -> None:

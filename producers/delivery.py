@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException, Producer
 from prometheus_client import CollectorRegistry
@@ -18,6 +19,9 @@ from penstock.topics import Topic
 from penstock.waiting import REPORT_EVERY_S, wait_for
 from producers.stream import Outgoing
 from producers.truth import TopicTruth
+
+if TYPE_CHECKING:
+    from producers.traces import Produce, Traces
 
 QUEUE_EVENTS = 100_000
 QUEUE_KBYTES = 64_000
@@ -48,18 +52,20 @@ class Limits:
 class Delivery:
     """Sends records. Use it from one thread; :meth:`tend` it at least a few times a second."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # its parts
         self,
         settings: Settings,
         health: Health,
         stopping: threading.Event,
         registry: CollectorRegistry,
         limits: Limits = Limits(),
+        traces: "Traces | None" = None,
     ) -> None:
         self._settings = settings
         self._health = health
         self._stopping = stopping
         self._limits = limits
+        self._traces = traces
         # No timeout for a message: it waits for the broker for as long as this process lives.
         self._producer = made(
             Producer,
@@ -107,7 +113,19 @@ class Delivery:
         Waits while the queue is full. Raises :class:`Stopped`, :class:`GaveUpWaiting` after the timeout, and
         :class:`PenstockError` when the broker refuses a record for good.
         """
-        produce = self._producer.produce
+        if self._traces is None:
+            self._hand_over(self._producer.produce, topic, records)
+            return
+        records = list(records)
+        done = 0
+        for position in self._traces.chosen(len(records)):
+            self._hand_over(self._producer.produce, topic, records[done:position])
+            record = records[position]
+            self._hand_over(self._traces.followed(self._producer.produce, topic, record), topic, [record])
+            done = position + 1
+        self._hand_over(self._producer.produce, topic, records[done:])
+
+    def _hand_over(self, produce: "Produce", topic: str, records: Iterable[Outgoing]) -> None:
         for record in records:
             value, key, partition, tally = record
             while True:

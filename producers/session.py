@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 from rich.console import Console
@@ -26,6 +26,7 @@ from penstock.schema_ids import SchemaIds, schema_ids
 from penstock.settings import Settings
 from penstock.telemetry import build_info
 from penstock.topics import Topic
+from penstock.tracing import tracing
 from penstock.waiting import wait_for
 from producers.delivery import Delivery, Limits
 from producers.report import check_writable, show_truth, write_truth
@@ -33,6 +34,10 @@ from producers.run import Clock, Feed, run
 from producers.stream import Encode
 from producers.truth import TopicTruth, document
 from producers.watched import watched
+
+if TYPE_CHECKING:
+    from penstock.tracing_spans import Tracing
+    from producers.traces import Traces
 
 Encoders = Mapping[str, Encode]
 
@@ -70,10 +75,12 @@ def produce(session: Session, settings: Settings, make_feed: MakeFeeds, clock: C
     serves = clock is not None or settings.http_port is not None
     with (
         stop_on_signals() as stopping,
+        tracing("producers", settings) as traced,
         serve_http("producers", settings, health, registry) if serves else nullcontext() as address,
     ):
         try:
-            delivery = Delivery(settings, health, stopping, registry, Limits(session.timeout_s))
+            limits = Limits(session.timeout_s)
+            delivery = Delivery(settings, health, stopping, registry, limits, _traces(traced))
             truths = delivery.open(session.topics)
             encoders = {topic.name: _encoders(topic, settings, session, health, stopping) for topic in session.topics}
         except GaveUpWaiting:
@@ -96,6 +103,14 @@ def produce(session: Session, settings: Settings, make_feed: MakeFeeds, clock: C
     if not complete:
         raise GaveUpWaiting(f"stopped with {delivery.waiting} events that the broker has not acknowledged")
     return ExitCode.OK
+
+
+def _traces(traced: "Tracing | None") -> "Traces | None":
+    if traced is None:
+        return None
+    from producers.traces import Traces
+
+    return Traces(traced)
 
 
 def _tell(session: Session, truths: Mapping[str, TopicTruth], seconds: float) -> None:
