@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from infra.grafana.panels import Panel
 
-STAGE_JOBS = "producers|processors|consumers"
+STAGE_JOBS = "producers|processors|consumers|referee"
 
 
 @dataclass(frozen=True)
