@@ -86,7 +86,7 @@ def load(plan: Plan, session: Session, settings: Settings, clock: Clock, acks: T
         schedule = plan.schedule(topic.name, clock())
         model = workload(topic.name, plan, partial(partition_of, partitions=truth.partitions))
         chance = stream_of(plan.seed, f"{topic.name}/faults")
-        stream = Stream(LoggedTruth(truth, acks), encoders, Pulse("chaos"), chance, plan.faults)
+        stream = Stream(LoggedTruth(truth, acks), encoders, Pulse("chaos", now=wall_clock), chance, plan.faults)
         return Feed(topic.full_name(settings), Modelled(model, schedule), stream, schedule.at(0))
 
     return produce(session, settings, make_feed, clock)

@@ -26,16 +26,16 @@ MAX_LABEL = 100
 
 
 class Figures(Collector):
-    """Collects the figures that the files of ``views`` declare. Has a database connection of its own.
+    """Collects the figures that the files of ``views`` declare, and ``more``. Has a database connection of its own.
 
     A figure that can't be read now is left out of the answer; the scrape goes on.
     """
 
-    def __init__(self, store: Store, views: Iterable[View], version: int) -> None:
+    def __init__(self, store: Store, views: Iterable[View], version: int, more: Iterable[Figure] = ()) -> None:
         self._store = store
         self._figures = [
             (figure, render(figure.sql, view, version, store.dialect)) for view in views for figure in view.figures
-        ]
+        ] + [(figure, figure.sql) for figure in more]
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, Metric]] = {}
         """By SQL: until when a metric need not be read again."""

@@ -43,8 +43,9 @@ class _Reassigned(Exception):  # not an error
 
 
 def topics_of(views: Iterable[View]) -> tuple[Topic, ...]:
-    """Return the topics that ``views`` read, each once."""
-    return tuple({topic.name: topic for view in views for topic in view.topics}.values())
+    """Return the topics that ``views`` read, each once; probes last, behind the results that they speak for."""
+    topics = {topic.name: topic for view in views for topic in view.topics}
+    return tuple(sorted(topics.values(), key=lambda topic: topic.role == "probes"))
 
 
 def decoders_of(settings: Settings, views: Iterable[View], ids: SchemaIds) -> dict[str, Decoder]:
@@ -208,7 +209,8 @@ class Materialization:
             end = self._reader.known_end((name, partition))
             if end is not None:
                 topic, events = self._full_names[name].name, max(0, end - next_)
-                self._meters.lag(topic, partition, events, self._lag.seconds(topic, partition, events, time.time()))
+                seconds = self._lag.seconds(topic, partition, events, time.time())
+                self._meters.lag(topic, partition, next_, events, seconds)
         if now >= self._next_check:
             self._next_check = now + CHECK_EVERY_S
             try:

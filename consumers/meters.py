@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry
 
 from consumers.batches import Batch
+from consumers.freshness import PROBE, Freshness
 from consumers.materializer import AHEAD, Staged
 from consumers.view_files import View
 from penstock import telemetry
+from penstock.topics import SOURCES
 
 STAGE = "consumers"
 
@@ -32,11 +34,16 @@ class Meters:
         self._batch_seconds = telemetry.histogram(telemetry.BATCH_SECONDS, registry).labels(STAGE)
         self._lag_events = telemetry.gauge(telemetry.LAG_EVENTS, registry)
         self._lag_seconds = telemetry.gauge(telemetry.LAG_SECONDS, registry)
+        self._next_offset = telemetry.gauge(telemetry.NEXT_OFFSET, registry)
         self._committed_at = time.time()
         telemetry.gauge(telemetry.COMMIT_AGE, registry).labels(STAGE).set_function(
             lambda: time.time() - self._committed_at
         )
         telemetry.build_info(STAGE, registry)
+        views = tuple(views)
+        self._freshness = Freshness(tuple(topic.name for topic in SOURCES))
+        if any(PROBE in view.merges for view in views):
+            registry.register(self._freshness)
         for view in views:
             self._rows.labels(view.name)
             self._fenced.labels(view.name)
@@ -51,6 +58,10 @@ class Meters:
         for reason, count in staged.skipped.items():
             self._skipped.labels(view.name, reason).inc(count)
         self._latency.labels(view.name).observe(max(0.0, self._committed_at - batch.newest_ms / 1000))
+        for rule, rows in staged.rows:
+            if rule.record == PROBE:
+                for topic, partition, sent_at in rows[["source_topic", "source_partition", "sent_at"]].iter_rows():
+                    self._freshness.passed(topic, partition, sent_at / 1000)
 
     def fenced(self, view: View) -> None:
         """Count a batch that was rolled back."""
@@ -61,13 +72,16 @@ class Meters:
         self._batch_events.observe(len(batch.values))
         self._batch_seconds.observe(seconds)
 
-    def lag(self, topic: str, partition: int, events: int, seconds: float) -> None:
-        """Say how far a partition is behind."""
+    def lag(self, topic: str, partition: int, next_offset: int, events: int, seconds: float) -> None:
+        """Say how far a partition is, and how far behind."""
+        self._next_offset.labels(STAGE, topic, partition).set(next_offset)
         self._lag_events.labels(STAGE, topic, partition).set(events)
         self._lag_seconds.labels(STAGE, topic, partition).set(seconds)
 
     def forget_lag(self) -> None:
         """Say nothing of partitions that are no longer ours."""
+        self._freshness.forget()
+        self._next_offset.clear()
         self._lag_events.clear()
         self._lag_seconds.clear()
 

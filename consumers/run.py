@@ -12,6 +12,7 @@ from consumers.figures import Figures
 from consumers.materialization import Materialization, decoders_of, topics_of
 from consumers.meters import STAGE, Meters
 from consumers.reader import Reader
+from consumers.room import room_figures, show_free_disk
 from consumers.stores import open_store
 from consumers.view_files import View, choose_views, load_views
 from penstock.errors import ExitCode, GaveUpWaiting, PenstockError
@@ -42,9 +43,10 @@ def run(settings: Settings, names: Iterable[str], stopping: threading.Event, *, 
     with ExitStack() as stack:
         store = open_store(settings)
         stack.callback(store.close)
-        figures = Figures(open_store(settings), views, settings.pipeline_version)
+        figures = Figures(open_store(settings), views, settings.pipeline_version, room_figures(settings))
         stack.callback(figures.close)
         registry.register(figures)
+        show_free_disk(settings, registry)
         address = stack.enter_context(serve_http(STAGE, settings, health, registry))
         get_logger(STAGE).info("materializing", views=[view.name for view in views], group=group, http=address)
         traces = _traces(stack.enter_context(tracing(STAGE, settings)), group, settings)

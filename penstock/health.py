@@ -9,17 +9,25 @@ class Health:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._away: dict[str, str] = {"start": "the stage is starting"}
+        self._parts: set[str] = set()
         self._failed: str | None = None
 
     def away(self, part: str, why: str) -> None:
         """Say that ``part`` does not answer: readiness goes red, liveness stays green."""
         with self._lock:
+            self._parts.add(part)
             self._away[part] = why
 
     def here(self, part: str) -> None:
         """Say that ``part`` answers."""
         with self._lock:
+            self._parts.add(part)
             self._away.pop(part, None)
+
+    def parts(self) -> dict[str, bool]:
+        """Return the parts that anything was said of, and whether each is away."""
+        with self._lock:
+            return {part: part in self._away for part in sorted(self._parts - {"start"})}
 
     def started(self) -> None:
         """Say that the stage does its work."""

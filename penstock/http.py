@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from penstock.errors import UsageError
 from penstock.health import Health
+from penstock.health_metrics import PartsAway
 from penstock.settings import Settings
 
 DEFAULT_PORTS = {"producers": 9101, "processors": 9102, "consumers": 9103, "referee": 9104}
@@ -23,6 +24,7 @@ DEFAULT_PORTS = {"producers": 9101, "processors": 9102, "consumers": 9103, "refe
 @contextmanager
 def serve_http(stage: str, settings: Settings, health: Health, registry: CollectorRegistry) -> Iterator[str]:
     """Serve in a thread while the block runs; yield the address. Raises :class:`UsageError` when the port is taken."""
+    registry.register(PartsAway(stage, health))
     port = DEFAULT_PORTS[stage] if settings.http_port is None else settings.http_port
     listener = _listen(settings.http_host, port)
     config = uvicorn.Config(_routes(health, registry), log_level="warning", lifespan="off", access_log=False)

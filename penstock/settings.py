@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     )
 
     database_url: SecretStr = Field(SecretStr("sqlite:///penstock.db"), validation_alias=_env("DATABASE_URL"))
+    database_capacity_bytes: int | None = Field(
+        None, validation_alias=_env("PENSTOCK_DATABASE_CAPACITY_BYTES"), ge=1, le=1 << 60
+    )
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", validation_alias=_env("LOG_LEVEL")

@@ -84,6 +84,28 @@ PART_AWAY = Declared(
     Gauge, "penstock_part_away", "1 while a part that the stage needs does not answer, 0 once it did.",
     ("stage", "part")
 )
+FRESHNESS = Declared(
+    Histogram, "penstock_freshness_seconds", "How old the views' numbers are, by the newest probe of each partition, "
+    "looked at once a second.", ("topic",)
+)
+"""A probe is a heartbeat that says when it was sent; the freshness objective is made of this."""
+PROBE_AGE = Declared(
+    Gauge, "penstock_freshness_probe_age_seconds", "Age of the newest probe of a partition that the views have passed.",
+    ("topic", "partition")
+)
+NEXT_OFFSET = Declared(
+    Gauge, "penstock_next_offset", "First offset that is not settled: it moves while there is lag.",
+    ("stage", "topic", "partition")
+)
+PART_AWAY = Declared(
+    Gauge, "penstock_part_away", "1 while a part that the stage needs does not answer, 0 once it did.",
+    ("stage", "part")
+)
+DATABASE_SIZE = Declared(Gauge, "penstock_database_size_bytes", "Size of the views' database.", ("database",))
+DATABASE_FREE = Declared(
+    Gauge, "penstock_database_free_bytes", "Room that the database has left: on the disk of a SQLite file, or up to "
+    "PENSTOCK_DATABASE_CAPACITY_BYTES.", ("database",)
+)
 END_TO_END = Declared(
     Histogram, "penstock_end_to_end_latency_seconds", "From the newest folded append time to the view's commit.",
     ("view",),

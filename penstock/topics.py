@@ -14,7 +14,7 @@ PARTITIONS = 4
 
 DAY_MS = 86_400_000
 
-Role = Literal["source", "results", "letters"]
+Role = Literal["source", "results", "letters", "probes"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ TOPICS = (
     Topic("telemetry-metrics-final", "results", ("telemetry-metrics", "results"), compacted=True),
     Topic("late-events", "letters", ("late-events",)),
     Topic("dead-letters", "letters", ("dead-letters",)),
+    Topic("freshness", "probes", ("freshness",), compacted=True),
 )
 
 BY_NAME = {topic.name: topic for topic in TOPICS}

@@ -27,6 +27,7 @@ class Gauges:
         self._dead = telemetry.counter(telemetry.DEAD_LETTERS, registry)
         self._lag_events = telemetry.gauge(telemetry.LAG_EVENTS, registry)
         self._lag_seconds = telemetry.gauge(telemetry.LAG_SECONDS, registry)
+        self._next_offset = telemetry.gauge(telemetry.NEXT_OFFSET, registry)
         self._watermark_delay = telemetry.gauge(telemetry.WATERMARK_DELAY, registry)
         self._open_panes = telemetry.gauge(telemetry.OPEN_PANES, registry)
         self._refolded = telemetry.gauge(telemetry.REFOLDED, registry)
@@ -48,7 +49,7 @@ class Gauges:
             self._events.labels(*labels, fate)
         self._refolded.labels(*labels).set(frontier.position - read_from)
         self._lag_events.labels(STAGE, *labels).set(0)
-        self._lag_seconds.labels(STAGE, *labels).set(0)
+        self._lag_seconds.labels(STAGE, *labels).set_function(lambda: 0.0)
         self._show(labels, frontier, 0)
 
     def revoked(self, topic: str, partition: int) -> None:
@@ -58,7 +59,7 @@ class Gauges:
             self._books.remove(*labels, fate)
         for gauge in (self._imbalance, self._watermark_delay, self._open_panes, self._refolded):
             gauge.remove(*labels)
-        for gauge in (self._lag_events, self._lag_seconds):
+        for gauge in (self._lag_events, self._lag_seconds, self._next_offset):
             gauge.remove(STAGE, *labels)
 
     def step(self, origin: Origin, step: Step) -> None:
@@ -84,7 +85,8 @@ class Gauges:
         """Show how far the fold is behind the log."""
         labels = (STAGE, origin.topic, str(origin.partition))
         self._lag_events.labels(*labels).set(events)
-        self._lag_seconds.labels(*labels).set(max(time.time() - last_appended_ms / 1000, 0) if events else 0)
+        since = last_appended_ms / 1000 if events else None
+        self._lag_seconds.labels(*labels).set_function(lambda: 0.0 if since is None else max(time.time() - since, 0.0))
 
     def committed(self) -> None:
         """Note a commit."""
@@ -94,6 +96,7 @@ class Gauges:
         for fate, count in asdict(frontier.fates).items():
             self._books.labels(*labels, fate).set(count)
         self._imbalance.labels(*labels).set(frontier.imbalance)
+        self._next_offset.labels(STAGE, *labels).set(frontier.position)
         self._open_panes.labels(*labels).set(open_panes)
         if frontier.newest_ms != NO_TIME:
             newest_s = watermark(frontier.newest_ms) / 1000

@@ -60,7 +60,7 @@ class Outbox:
     def __init__(self, settings: Settings, contracts: Mapping[str, Contract], ids: SchemaIds) -> None:
         self._settings = settings
         homes = {metric.result: metric.results for metric in METRICS}
-        homes |= {"LateEvent": "late-events", "DeadLetter": "dead-letters"}
+        homes |= {"LateEvent": "late-events", "DeadLetter": "dead-letters", "ProbePassed": "freshness"}
         self._encoders = {
             name: Encoder(contracts[name], ids.id_of(contracts[name], BY_NAME[topic]))
             for name, topic in homes.items()
@@ -108,6 +108,19 @@ class Outbox:
             for rejection in dead
         )
         return self._letters("dead-letters", "DeadLetter", records, origin)
+
+    def probe(self, origin: Origin, next_offset: int, sent_at: int) -> Outgoing:
+        """Return the freshness probe of a partition; the results of all below ``next_offset`` were sent before it."""
+        record = {
+            "source_topic": origin.topic,
+            "source_topic_id": origin.topic_id,
+            "source_partition": origin.partition,
+            "next_offset": next_offset,
+            "sent_at": sent_at,
+        }
+        key = f"{origin.topic}|{origin.partition}".encode()
+        topic = BY_NAME["freshness"].full_name(self._settings)
+        return Outgoing(topic, [(key, self._encoders["ProbePassed"].encode(record))])
 
     def _letters(
         self, topic: str, contract: str, records: Iterator[dict[str, Any]], origin: Origin

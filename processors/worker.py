@@ -25,6 +25,7 @@ from processors.fates import longest_run
 from processors.fold import PartitionFold, Records, Step
 from processors.gauges import Gauges
 from processors.outbox import Letter, Origin, Outbox, Outgoing
+from processors.probes import newest_probe
 from processors.restore import Restored
 from processors.sender import Sender
 from processors.stretch import Stretch
@@ -69,6 +70,7 @@ class Worker:
         self._committed: dict[Partition, str] = {}
         self._lag: dict[Partition, int] = {}
         self._dead_in_a_row: dict[Partition, int] = {}
+        self._probes: dict[Partition, int] = {}
         self._unflushed = False
 
     # Generations
@@ -93,6 +95,7 @@ class Worker:
         for topic, partition in self._folds:
             self._gauges.revoked(self._names[topic], partition)
         self._dead_in_a_row.clear()
+        self._probes.clear()
         if self._traces is not None:
             self._traces.forget()
         for state in (self._folds, self._reached, self._origins, self._commit_points, self._committed, self._lag):
@@ -155,6 +158,9 @@ class Worker:
             self._traces.settled(traced, step, records, self._origins[tp])
         self._send(self._outgoing(self._origins[tp], fold, step, stretch))
         self._commit_points[tp] = (fold.restart_offset, fold.frontier)
+        probe = newest_probe(records)
+        if probe is not None:
+            self._probes[tp] = max(probe, self._probes.get(tp, probe))
         self._gauges.step(self._origins[tp], step)
 
     async def _records(self, tp: Partition, stretch: Stretch) -> Records:
@@ -208,6 +214,9 @@ class Worker:
             for metric, rows in fold.changed():
                 self._send([self._outbox.results(metric, rows, origin, fold.position, final=False)])
                 self._gauges.sent(metric.results, len(rows), final=False)
+            # Only behind the results of all before it: who sees the probe sees them as well, or soon.
+            if tp in self._probes:
+                self._send([self._outbox.probe(origin, fold.position, self._probes.pop(tp))])
         if not self.commit_points():
             self._gauges.committed()
 

@@ -79,7 +79,8 @@ def start(plan: Plan, session: Session, settings: Settings, clock: Clock = wall_
         schedule = plan.schedule(topic.name, clock())
         model = workload(topic.name, plan, partial(partition_of, partitions=truth.partitions))
         chance = stream_of(plan.seed, f"{topic.name}/faults")
-        stream = Stream(truth, encoders, Pulse(workload_orders.SOURCE), chance, plan.faults)
+        pulse = Pulse(workload_orders.SOURCE, now=clock if plan.paced else None)
+        stream = Stream(truth, encoders, pulse, chance, plan.faults)
         return Feed(topic.full_name(settings), Modelled(model, schedule), stream, schedule.at(0))
 
     return produce(session, settings, make_feed, clock if plan.paced else None)

@@ -36,7 +36,8 @@ def start(
         if speed is not None and opens_at is not None:
             events = as_if_now(events, opens_at, speed)
         # Only heartbeats draw from this; they are nobody's duplicates, not even a second replay's.
-        stream = Stream(truth, encoders, Pulse(SOURCE, on_the_way=live), Random())  # noqa: S311
+        pulse = Pulse(SOURCE, on_the_way=live, now=clock if live else None)
+        stream = Stream(truth, encoders, pulse, Random())  # noqa: S311
         return Feed(topic.full_name(settings), History(events), stream, opens_at)
 
     code = produce(session, settings, make_feed, clock if live else None)

@@ -27,10 +27,14 @@ class Outgoing(NamedTuple):
 
 @dataclass(frozen=True)
 class Pulse:
-    """Whom the heartbeats name as their source, and if partitions that have nothing get them on the way too."""
+    """Whom the heartbeats name as their source, and if partitions that have nothing get them on the way too.
+
+    With ``now``, a wall clock in ms, the run is live: every partition gets them, and they say when they were sent.
+    """
 
     source: str
     on_the_way: bool = True
+    now: Callable[[], int] | None = None
 
 
 class Stream:
@@ -46,11 +50,12 @@ class Stream:
     ) -> None:
         self.truth = truth
         self._encoders = encoders
-        self._source = pulse.source
+        self._pulse = pulse
         self._rng = rng
         self._injector = None if faults is None or faults.none else FaultInjector(faults, rng)
         self._lanes = Lanes(truth.partitions)
         self._heartbeats = pulse.on_the_way
+        self._all_partitions = range(truth.partitions)
         self._clock = NO_TIME
 
     def advance(self, events: Iterable[Event], clock: int) -> list[Outgoing]:
@@ -75,7 +80,7 @@ class Stream:
         newest = max(self._clock, *self._lanes.newest)
         if final and newest != NO_TIME:
             at = closing_time(newest)
-            out += [self._heartbeat(partition, at) for partition in range(self.truth.partitions)]
+            out += [self._heartbeat(partition, at) for partition in self._all_partitions]
         return out
 
     def _send(self, planned: Iterable[Planned]) -> list[Outgoing]:
@@ -111,14 +116,22 @@ class Stream:
         return Outgoing(payload, event.key, event.partition, self.truth.note(item))
 
     def _beat(self, out: list[Outgoing], clock: int) -> None:
+        """Send a heartbeat to each partition that had nothing; in a live run to the others as well, as a probe of how
+        long it takes to the views. Theirs carries no newer time than their events do: nothing gets late by it."""
         at, idle = self._lanes.beat(clock)
-        out += [self._heartbeat(partition, at) for partition in idle]
+        if self._pulse.now is None:
+            out += [self._heartbeat(partition, at) for partition in idle]
+            return
+        sent_at = self._pulse.now()
+        times = ((p, at if p in idle else self._lanes.newest[p]) for p in self._all_partitions)
+        out += [self._heartbeat(partition, time, sent_at) for partition, time in times]
 
-    def _heartbeat(self, partition: int, at: int) -> Outgoing:
+    def _heartbeat(self, partition: int, at: int, sent_at: int | None = None) -> Outgoing:
         tally = self.truth.tally("control", HEARTBEAT)
         tally.sent += 1
         self._lanes.newest[partition] = max(self._lanes.newest[partition], at)
-        fields = {"event_id": _uuid(self._rng), "occurred_at": at, "source": self._source}
+        event_id = _uuid(self._rng)
+        fields = {"event_id": event_id, "occurred_at": at, "source": self._pulse.source, "sent_at": sent_at}
         return Outgoing(self._encoders[HEARTBEAT](fields), None, partition, tally)
 
 

@@ -44,8 +44,10 @@ def decode(value: bytes) -> tuple[str, dict[str, Any]] | None:
     return (record, fields) if encode(record, fields) == value else None
 
 
-def new_stream(faults: Faults | None, *, partitions: int = 4, seed: int = 1, on_the_way: bool = True) -> Stream:
-    pulse = Pulse("test", on_the_way)
+def new_stream(
+    faults: Faults | None, *, partitions: int = 4, seed: int = 1, on_the_way: bool = True, live: bool = False
+) -> Stream:
+    pulse = Pulse("test", on_the_way, (lambda: START + 7) if live else None)
     return Stream(TopicTruth(partitions), ENCODERS, pulse, stream_of(seed, "faults"), faults)
 
 
@@ -82,13 +84,14 @@ SHARES = st.sampled_from([0.0, 0.01, 0.1, 0.3])
     gap_ms=st.integers(1, 3_000),
     chunk=st.integers(1, 700),
     partitions=st.integers(1, 6),
+    live=st.booleans(),
 )
 def test_every_record_meets_the_fate_that_is_declared(
-    new_judge: Any, model: Any, seed: int, faults: Faults, gap_ms: int, chunk: int, partitions: int
+    new_judge: Any, model: Any, seed: int, faults: Faults, gap_ms: int, chunk: int, partitions: int, live: bool
 ) -> None:
     workload = model(seed=seed, partition_of=partial(partition_of, partitions=partitions))
     events = workload.batch(range(START, START + 600 * gap_ms, gap_ms))
-    stream = new_stream(faults, partitions=partitions, seed=seed)
+    stream = new_stream(faults, partitions=partitions, seed=seed, live=live)
     records = run(stream, events, chunk)
     judge = new_judge()
     assert fates(records, judge, now=events[-1].occurred_at) == declared(stream, records)
@@ -185,6 +188,23 @@ def test_a_partition_that_had_nothing_for_a_second_gets_a_heartbeat() -> None:
     assert beats(stream.advance([], START + 1_007)) == [(0, START + 1_000), (2, START + 1_000)]
     assert beats(stream.advance([], START + 1_900)) == []
     assert beats(stream.advance([], START + 10_300)) == [(p, START + 10_000) for p in range(3)]
+
+
+def test_in_a_live_run_each_partition_gets_a_probe_each_second_and_a_busy_one_no_newer_time_by_it() -> None:
+    stream = new_stream(None, partitions=3, live=True)
+    stream.advance([], START)
+    said = Event("BatteryLow", "d", 1, {"event_id": "x", "occurred_at": START + 100})
+    assert beats(stream.advance([said], START + 999)) == []
+    records = stream.advance([], START + 1_007)
+    assert beats(records) == [(0, START + 1_000), (1, START + 100), (2, START + 1_000)]
+    assert [found[1]["sent_at"] for record in records if (found := decode(record.value))] == [START + 7] * 3
+
+
+def test_a_run_that_is_not_live_sends_heartbeats_that_are_no_probes() -> None:
+    (record,) = new_stream(None, partitions=1).advance([], START)
+    found = decode(record.value)
+    assert found is not None
+    assert found[1]["sent_at"] is None
 
 
 def test_history_has_no_heartbeats_but_the_closing_ones() -> None:
