@@ -22,7 +22,10 @@ _PARAMETER = re.compile(r":(\w+)")
 _LOCK = 0x50454E53
 """Key of the advisory lock under which tables are made ("PENS")."""
 
-_HOPELESS = ("does not exist", "authentication failed", "no pg_hba.conf entry", "invalid ", "no password supplied")
+_HOPELESS = (
+    "does not exist", "authentication failed", "no pg_hba.conf entry", "invalid ", "no password supplied",
+    "certificate verify failed", "does not match host name", "does not support SSL",
+)  # fmt: skip
 """What Postgres says to an address that will not become right by waiting."""
 
 

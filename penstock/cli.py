@@ -13,7 +13,8 @@ from penstock.errors import ExitCode, PenstockError
 from penstock.parent import die_with_parent
 
 COMMAND_MODULES = (
-    "config", "schemas", "topics", "produce", "replay", "process", "materialize", "verify", "explain", "books", "demo",
+    "config", "schemas", "topics", "acls", "produce", "replay", "process", "materialize", "verify", "explain", "books",
+    "demo",
 )  # fmt: skip
 """The modules of ``penstock.commands``, in the order of the help page."""
 

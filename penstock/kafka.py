@@ -86,13 +86,16 @@ def translate(error: KafkaException | KafkaError) -> PenstockError:
     """Return the exception of Penstock for one of the client's: :class:`Unavailable` where trying again may help."""
     reason: KafkaError = error.args[0] if isinstance(error, KafkaException) else error
     if reason.code() in _FORBIDDEN:
-        return PenstockError(
-            f"the broker forbids it: {reason.str()}; `penstock acls list` shows the rights that each stage needs"
-        )
+        return _forbidden(reason)
     found = cause(reason)
     if found is not None and found.refused:
         return Refused(found.why)
     return Unavailable(f"the broker does not answer as it should: {reason.str()} ({reason.name()})")
+
+
+def _forbidden(error: KafkaError, of: str = "") -> PenstockError:
+    plain = KafkaError(error.code()).str()  # the broker's own text may be a page of its innards
+    return PenstockError(f"{of}{plain}: we lack a right; `penstock acls list` shows those that each stage needs")
 
 
 def explain(error: KafkaException, settings: Settings) -> PenstockError:
@@ -143,6 +146,8 @@ def _topic_id(name: str, future: Any, settings: Settings) -> str:
     except KafkaException as error:
         if error.args[0].code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
             raise PenstockError(f"topic {name} does not exist: run `penstock topics create`") from None
+        if error.args[0].code() in _FORBIDDEN:
+            raise _forbidden(error.args[0], f"topic {name}: ") from None
         raise explain(error, settings) from None
     except TimeoutError:
         late = Unavailable(f"the broker did not describe topic {name} in {ANSWER_TIMEOUT_S:.0f} s")
@@ -162,7 +167,7 @@ def partition_counts(client: Any, settings: Settings, topics: Iterable[Topic]) -
         except KafkaException as error:
             raise explain(error, settings) from None
         if found is not None and found.error is not None and found.error.code() in _FORBIDDEN:
-            raise translate(found.error)
+            raise _forbidden(found.error, f"topic {name}: ")
         if found is None or found.error is not None or not found.partitions:
             raise PenstockError(f"topic {name} does not exist: run `penstock topics create`")
         counts[topic.name] = len(found.partitions)

@@ -17,6 +17,12 @@ LOCK_TIMEOUT_S = 3
 BATCH_ROWS = 10_000
 """Rows that are held of a table that is read by and by."""
 
+_HOPELESS = (
+    "does not exist", "authentication failed", "no pg_hba.conf entry", "invalid ", "no password supplied",
+    "certificate verify failed", "does not match host name", "does not support SSL",
+)  # fmt: skip
+"""What Postgres and its client say to an address that will not become right by waiting."""
+
 Rows = Sequence[tuple[Any, ...]]
 
 
@@ -88,8 +94,7 @@ class Postgres:
             self._connection = psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S)
         except psycopg.Error as error:
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            hopeless = ("does not exist", "authentication failed", "invalid ", "no password supplied")
-            wrong = isinstance(error, psycopg.ProgrammingError) or any(word in str(error) for word in hopeless)
+            wrong = isinstance(error, psycopg.ProgrammingError) or any(word in str(error) for word in _HOPELESS)
             kind = UsageError if wrong else Unavailable
             raise kind(f"DATABASE_URL: can't use {self._where}: {why}") from None
         self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ

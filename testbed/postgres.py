@@ -7,7 +7,7 @@ import pwd
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
@@ -80,8 +80,8 @@ class Postgres(Part):
             shutil.chown(self._data, user, user)
         done = subprocess.run(
             [
-                *(_binary("initdb"), "--pgdata", self._data, "--username", "postgres", "--auth", "trust"),
-                *("--encoding", "UTF8", "--locale", "C", "--no-sync"),
+                *(_binary("initdb"), "--pgdata", self._data, "--username", "postgres"),
+                *("--encoding", "UTF8", "--locale", "C", "--no-sync", *self._login_options()),
             ],
             cwd="/",
             user=user,
@@ -95,8 +95,13 @@ class Postgres(Part):
         if done.returncode != 0:
             raise PartError(f"initdb failed in {self._data}:\n{done.stdout}{done.stderr}")
 
-    def _command(self) -> Sequence[str | Path]:
-        settings = {
+    def _login_options(self) -> Sequence[str | Path]:
+        """How initdb is told who may log in."""
+        return ("--auth", "trust")
+
+    def _settings(self) -> Mapping[str, str]:
+        """The server's settings."""
+        return {
             "listen_addresses": LOOPBACK,
             "port": str(self.port),
             "unix_socket_directories": "",
@@ -106,7 +111,9 @@ class Postgres(Part):
             "fsync": "off",
             "full_page_writes": "off",
         }
-        options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
+
+    def _command(self) -> Sequence[str | Path]:
+        options = [word for key, value in self._settings().items() for word in ("-c", f"{key}={value}")]
         return [_binary("postgres"), "-D", self._data, *options]
 
     def _ready(self) -> bool:
