@@ -14,7 +14,7 @@ from penstock.parent import die_with_parent
 
 COMMAND_MODULES = (
     "config", "schemas", "topics", "acls", "produce", "replay", "process", "materialize", "verify", "explain", "books",
-    "demo",
+    "demo", "serve",
 )  # fmt: skip
 """The modules of ``penstock.commands``, in the order of the help page."""
 

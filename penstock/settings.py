@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     accept_trimmed_log: bool = Field(False, validation_alias=_env("PENSTOCK_ACCEPT_TRIMMED_LOG"))
     http_host: str = Field("127.0.0.1", validation_alias=_env("PENSTOCK_HTTP_HOST"))
     http_port: int | None = Field(None, validation_alias=_env("PENSTOCK_HTTP_PORT"), ge=0, le=65535)
+    serve_host: str = Field("127.0.0.1", validation_alias=_env("PENSTOCK_SERVE_HOST"))
+    serve_port: int = Field(8080, validation_alias=_env("PENSTOCK_SERVE_PORT"), ge=0, le=65535)
     commit_interval_s: float = Field(
         1.0, validation_alias=_env("PENSTOCK_COMMIT_INTERVAL_S"), ge=0.05, le=60
     )

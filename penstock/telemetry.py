@@ -115,6 +115,13 @@ VERIFY_DIFFERENCES = Declared(Gauge, "penstock_verify_differences", "What the ne
 VERIFY_EVENTS = Declared(Gauge, "penstock_verify_events", "Events that the newest verification recomputed.")
 VERIFY_SECONDS = Declared(Gauge, "penstock_verify_duration_seconds", "Time that the newest verification took.")
 VERIFY_AT = Declared(Gauge, "penstock_verify_timestamp_seconds", "When the newest verification ended.")
+HTTP_REQUESTS = Declared(
+    Counter, "penstock_http_requests_total", "Requests answered, by route and status.", ("route", "status")
+)
+HTTP_SECONDS = Declared(Histogram, "penstock_http_request_duration_seconds", "Time to answer a request.", ("route",))
+STREAM_CLIENTS = Declared(Gauge, "penstock_stream_clients", "Readers of the stream of changes.")
+STREAM_DROPPED = Declared(Counter, "penstock_stream_dropped_clients_total", "Readers cut off: they were too slow.")
+STREAM_FRAMES = Declared(Counter, "penstock_stream_frames_total", "Frames handed to readers of the stream.")
 # fmt: on
 
 
