@@ -19,21 +19,21 @@ from infra.grafana.stages import STAGES
 BOARDS = (OVERVIEW, STAGES, BUSINESS, RELIABILITY)
 
 FOLDER = Path(__file__).parent / "dashboards"
-RULES = Path(__file__).parents[1] / "prometheus"
+RULES = Path(__file__).parents[1] / "prometheus" / "rules"
 SCHEMA_VERSION = 41
 COLUMNS = 24
 
 
 def runbooks(folder: Path = RULES) -> dict[str, str]:
-    """Return the address of each alert's runbook, as its rule has it; empty without one."""
+    """Return the file of each alert's runbook, as its rule names it."""
     files = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.yml"))]
     groups = [group for file in files for group in file.get("groups", ())]
     alerts = [rule for group in groups for rule in group["rules"] if "alert" in rule]
-    return {rule["alert"]: rule["annotations"].get("runbook_url", "") for rule in alerts}
+    return {rule["alert"]: rule["annotations"]["runbook_url"] for rule in alerts}
 
 
-def dashboard(board: Board, addresses: dict[str, str]) -> dict[str, Any]:
-    """Return a dashboard's JSON. Raises KeyError for a panel that names an alert that is not in ``addresses``."""
+def dashboard(board: Board, files: dict[str, str]) -> dict[str, Any]:
+    """Return a dashboard's JSON. Raises KeyError for a panel that names an alert without a runbook."""
     return {
         "uid": board.uid,
         "title": board.title,
@@ -53,11 +53,11 @@ def dashboard(board: Board, addresses: dict[str, str]) -> dict[str, Any]:
                 "keepTime": True, "includeVars": False, "targetBlank": False,
             }
         ],
-        "panels": list(_panels(board, addresses)),
+        "panels": list(_panels(board, files)),
     }  # fmt: skip
 
 
-def _panels(board: Board, addresses: dict[str, str]) -> Iterator[dict[str, Any]]:
+def _panels(board: Board, files: dict[str, str]) -> Iterator[dict[str, Any]]:
     """Fill the rows from the left; what does not fit goes below."""
     number, top = 1, 0
     for title, panels in board.rows.items():
@@ -67,7 +67,7 @@ def _panels(board: Board, addresses: dict[str, str]) -> Iterator[dict[str, Any]]
             if left + panel.width > COLUMNS:
                 top, left, height = top + height, 0, 0
             place = {"h": panel.height, "w": panel.width, "x": left, "y": top}
-            yield rendered(panel, number, place, addresses)
+            yield rendered(panel, number, place, files)
             number, left, height = number + 1, left + panel.width, max(height, panel.height)
         top += height
 
@@ -90,18 +90,18 @@ def _variable(variable: Variable) -> dict[str, Any]:
     }
 
 
-def text_of(board: Board, addresses: dict[str, str]) -> str:
+def text_of(board: Board, files: dict[str, str]) -> str:
     """Return the content of a dashboard's file."""
-    return json.dumps(dashboard(board, addresses), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(dashboard(board, files), indent=1, ensure_ascii=False) + "\n"
 
 
 def main() -> int:
     """Write the files, or with ``--check`` return 1 when one is not what it would be."""
     parser = argparse.ArgumentParser(prog="python -m infra.grafana.build", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is out of date")
-    check, addresses, stale = parser.parse_args().check, runbooks(), []
+    check, files, stale = parser.parse_args().check, runbooks(), []
     for board in BOARDS:
-        path, text = FOLDER / f"{board.uid}.json", text_of(board, addresses)
+        path, text = FOLDER / f"{board.uid}.json", text_of(board, files)
         if check and not (path.exists() and path.read_text(encoding="utf-8") == text):
             stale.append(path.name)
         elif not check:

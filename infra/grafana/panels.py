@@ -1,10 +1,14 @@
 """The one style of all dashboards: panels as Grafana has them in its JSON."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 PROMETHEUS = {"type": "prometheus", "uid": "prometheus"}
 """The data source that is provisioned."""
+
+RUNBOOKS = "/public/runbooks"
+"""Where Grafana shows the runbooks: the compose stack mounts their folder there."""
 
 GREEN, YELLOW, RED = "green", "yellow", "red"
 
@@ -36,23 +40,29 @@ class Panel:
 
 
 def rendered(panel: Panel, number: int, place: dict[str, int], runbooks: dict[str, str]) -> dict[str, Any]:
-    """Return the panel's JSON. ``runbooks`` are addresses by alert; raises KeyError for an alert that it lacks."""
+    """Return the panel's JSON. ``runbooks`` are files by alert; raises KeyError for an alert that has none."""
     return {
         "id": number,
         "type": panel.kind,
         "title": panel.title,
-        "description": panel.description,
+        "description": _description(panel, runbooks),
         "datasource": PROMETHEUS,
         "gridPos": place,
         "targets": [_target(panel, name, at) for at, name in enumerate(panel.queries)],
         "fieldConfig": {"defaults": _defaults(panel), "overrides": []},
         "options": _OPTIONS[panel.kind],
         "links": [
-            {"title": f"Runbook: {name}", "url": runbooks[name], "targetBlank": True}
+            {"title": f"Runbook: {name}", "url": f"{RUNBOOKS}/{Path(runbooks[name]).name}", "targetBlank": True}
             for name in panel.alerts
-            if runbooks[name]
         ],
     }
+
+
+def _description(panel: Panel, runbooks: dict[str, str]) -> str:
+    if not panel.alerts:
+        return panel.description
+    watched = ", ".join(f"{name} ({runbooks[name]})" for name in panel.alerts)
+    return f"{panel.description} Alert{'s' if len(panel.alerts) > 1 else ''}: {watched}."
 
 
 def row(title: str, number: int, top: int) -> dict[str, Any]:

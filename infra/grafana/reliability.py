@@ -64,6 +64,7 @@ RELIABILITY = Board(
                 "short",
                 {"": "min(penstock_verify_proved)"},
                 "stat", 6, 6, bad=1, low=True, names={"1": "PROVED", "0": "NOT PROVED"},
+                alerts=("NumbersNotProved",),
             ),
             Panel(
                 "Age of the verdict",
@@ -93,14 +94,14 @@ RELIABILITY = Board(
                 "New ones; the view `dead_letters` keeps each of them whole.",
                 "eps",
                 {"{{topic}}: {{reason}}": _rate("penstock_dead_letters_total", "topic, reason")},
-                width=6, stacked=True,
+                width=6, stacked=True, alerts=("DeadLettersArrive",),
             ),
             Panel(
                 "Share of late events",
                 "Events whose minute was final when they came; the view `late_events` keeps each of them whole.",
                 "percentunit",
                 {"{{topic}}": _share("late")},
-                width=6,
+                width=6, bad=0.05, alerts=("LateShareHigh",),
             ),
             Panel(
                 "Share of duplicates",

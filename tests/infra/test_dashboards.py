@@ -9,11 +9,12 @@ import pytest
 import yaml
 
 from infra.grafana.build import BOARDS, FOLDER, runbooks, text_of
-from infra.grafana.panels import PROMETHEUS
+from infra.grafana.panels import PROMETHEUS, RUNBOOKS
 from infra.grafana.queries import dashboards, filled, queries
 
 PROVISIONING = FOLDER.parent / "provisioning"
-MAX_PANELS = 13
+ROOT = Path(__file__).parents[2]
+MAX_PANELS = 12
 FILES = sorted(FOLDER.glob("*.json"))
 
 
@@ -69,6 +70,17 @@ def test_the_data_source_that_they_name_is_provisioned_and_their_folder_is_the_p
     assert [(source["uid"], source["type"]) for source in sources["datasources"]] == [("prometheus", "prometheus")]
     (providers,) = (yaml.safe_load(path.read_text()) for path in (PROVISIONING / "dashboards").glob("*.yml"))
     assert [provider["options"]["path"] for provider in providers["providers"]] == ["/etc/grafana/dashboards"]
+
+
+def test_an_alert_is_linked_to_the_runbook_that_is_there() -> None:
+    shown = [panel for board in dashboards() for panel in panels(board)]
+    named = [(link, panel["description"]) for panel in shown for link in panel["links"]]
+    assert len(named) > 15
+    for link, description in named:
+        alert = link["title"].removeprefix("Runbook: ")
+        assert link["url"] == f"{RUNBOOKS}/{alert}.md"
+        assert f"docs/runbooks/{alert}.md" in description
+        assert (ROOT / "docs" / "runbooks" / f"{alert}.md").exists()
 
 
 def test_every_query_can_be_filled_in() -> None:
