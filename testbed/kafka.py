@@ -80,6 +80,7 @@ class KafkaBroker(Part):
     """
 
     name: ClassVar[PartName] = "kafka"
+    answer_timeout_seconds: ClassVar[float] = 1.0
 
     def __init__(
         self,
@@ -130,7 +131,7 @@ class KafkaBroker(Part):
             return False
         admin = AdminClient({**self.client_config(), "log_level": 0})
         try:
-            cluster = admin.list_topics(timeout=1.0)
+            cluster = admin.list_topics(timeout=self.answer_timeout_seconds)
         except KafkaException:
             return False
         partitions = [part for topic in cluster.topics.values() for part in topic.partitions.values()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from testbed.certificates import Certificates
 from testbed.java import QUICK_START
@@ -23,6 +23,10 @@ class SecureKafka(KafkaBroker):
     `passwords` are those of the users that exist from the start; `admin` is added to them and may do everything.
     The broker and its controller speak TLS with passwords to each other as well.
     """
+
+    # A handshake and a login cost most of a second on a machine that is busy.
+    answer_timeout_seconds: ClassVar[float] = 5.0
+    start_timeout_seconds: ClassVar[float] = 180.0
 
     def __init__(
         self,
