@@ -56,14 +56,22 @@ class Budget:
         self._at = clock()
         self._left = float(per_second)
 
-    def take(self, wanted: int, each: int = 1) -> int:
-        """Return how many of ``wanted`` things, of ``each`` spans, may be followed now, and count their spans."""
+    def left(self) -> int:
+        """Return how many spans may be made now."""
         now = self._clock()
         self._left = min(self._left + (now - self._at) * self._per_second, float(self._per_second))
         self._at = now
-        taken = min(wanted, int(self._left // each))
+        return int(self._left)
+
+    def take(self, wanted: int, each: int = 1) -> int:
+        """Return how many of ``wanted`` things, of ``each`` spans, may be followed now, and count their spans."""
+        taken = min(wanted, max(self.left(), 0) // each)
         self._left -= taken * each
         return taken
+
+    def count(self, spans: int) -> None:
+        """Count spans that are made in any case."""
+        self._left -= spans
 
 
 class Tracing:
@@ -78,15 +86,19 @@ class Tracing:
     def traced(self, headers: Sequence[Headers | None], each: int = 1) -> tuple[list[Traced], int]:
         """Return those sampled records of a batch that are followed, and how many are sampled (of those looked at).
 
-        ``each`` is how many spans following one takes. Costs next to nothing where no record has headers.
+        ``each`` is how many spans following one takes. Where any is followed the batch's own span is counted as well.
+        Costs next to nothing where no record has headers, or when the budget is spent.
         """
-        found = []
+        found: list[tuple[bytes, int]] = []
+        if self.budget.left() < each:
+            return [], 0
         for position in islice(compress(range(len(headers)), headers), LOOKED_AT):
             for name, value in headers[position] or ():
                 if name == TRACEPARENT and value and len(value) == _TRACEPARENT_BYTES and value[-1] in _SAMPLED:
                     found.append((value, position))
         if not found:
             return [], 0
+        self.budget.count(1)
         chosen = sorted(found)[: self.budget.take(min(len(found), MAX_LINKS), each)]
         contexts = ((position, self._context(headers[position] or [])) for _, position in chosen)
         return [Traced(position, context) for position, context in contexts if context.is_valid], len(found)

@@ -146,7 +146,9 @@ def test_the_budget_is_a_seconds_worth_at_once_and_comes_back_with_time() -> Non
     budget = Budget(10, lambda: now[0])
     assert budget.take(3, each=4) == 2
     assert budget.take(5) == 2
-    now[0] += 0.5
+    budget.count(1)
+    assert (budget.left(), budget.take(1)) == (-1, 0)
+    now[0] += 0.625
     assert budget.take(50) == 5
     now[0] += 3_600
     assert budget.take(50) == 10
@@ -159,7 +161,7 @@ def traceparent(trace: int, flags: str = "01") -> list[tuple[str, bytes | None]]
 def test_of_a_batch_only_sampled_records_are_followed_those_with_the_smallest_trace_ids_first(made: Tracing) -> None:
     headers = [None, traceparent(9), [], traceparent(3), traceparent(1, "00"), [("x", b"y")], traceparent(5)]
     wrong = [[("traceparent", b"00-zz-01")], [("traceparent", None)], [("traceparent", b"0" * 54 + b"1")]]
-    made.budget = Budget(2)
+    made.budget = Budget(3)
     traced, sampled = made.traced([*headers, *wrong])
     assert [(each.position, each.context.trace_id) for each in traced] == [(3, 3), (6, 5)]
     assert sampled == 4
@@ -168,6 +170,7 @@ def test_of_a_batch_only_sampled_records_are_followed_those_with_the_smallest_tr
     assert [(each.position, each.context.trace_id) for each in traced] == [(3, 3), (6, 5), (1, 9)]
     assert all(each.context.is_remote and each.context.span_id == 1 for each in traced)
     assert made.traced([]) == made.traced([None] * 10) == ([], 0)
+    assert made.traced(headers, each=1_000) == ([], 0)
 
 
 def test_headers_carry_a_context_to_the_next_stage(made: Tracing) -> None:
