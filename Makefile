@@ -4,6 +4,7 @@ PYTHON ?= python3
 SECONDS ?= 60
 SEEDS ?= 100000
 JOBS ?= 2
+FUZZ_SECONDS ?= 600
 UV ?= $(firstword $(wildcard .venv/bin/uv) uv)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -13,7 +14,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint bench soak chaos soak-chaos up down check-compose lock clean
+.PHONY: help install demo test test-all lint bench soak chaos soak-chaos fuzz up down check-compose lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +56,10 @@ chaos: $(INSTALLED) ## Hurt real parts and processes under load, prove the numbe
 soak-chaos: $(INSTALLED) ## The same for an hour, all faults of processes at once
 	$(BIN)/python -m chaos --minutes 60 $(if $(SEED),--seed $(SEED))
 
+fuzz: $(INSTALLED) ## Throw bytes at the decoder with Atheris for FUZZ_SECONDS (600); the first wrong answer ends it
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/fuzz.txt
+	$(BIN)/python -m tests.fuzz.decoder $(FUZZ_SECONDS)
+
 up: ## Start the compose stack and wait until all of it is healthy
 	docker compose up --build --wait
 
@@ -67,6 +72,7 @@ check-compose: $(INSTALLED) ## Prove the compose stack from nothing: views, rest
 lock: ## Lock the dependencies of pyproject.toml again (needs uv)
 	$(LOCK) --output-file requirements/runtime.txt pyproject.toml
 	$(LOCK) --output-file requirements/dev.txt --extra dev --constraint requirements/runtime.txt pyproject.toml
+	$(LOCK) --output-file requirements/fuzz.txt --extra fuzz --extra dev --constraint requirements/dev.txt pyproject.toml
 
 clean: ## Remove what make made
 	rm -rf .venv build runs *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

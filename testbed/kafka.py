@@ -31,7 +31,7 @@ KAFKA_VERSION = "4.3.1"
 LOG4J_VERSION = "2.25.4"
 KAFKA_JAVA = 17
 NODE_ID = 1
-FORMAT_TIMEOUT_SECONDS = 60.0
+FORMAT_TIMEOUT_SECONDS = 180.0
 
 POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
