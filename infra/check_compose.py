@@ -13,17 +13,10 @@ import sys
 import time
 from typing import Any, Final
 
-from infra.check_alerts import BUDGETS, check_alerts, check_dashboards, check_rules, check_silence
+from infra.check_alerts import check_alerts, check_dashboards, check_rules, check_silence
 from infra.checking import CheckError, say, step, until
 from infra.compose_stack import Stack
-
-TARGETS = {"prometheus": 1, "producers": 2, "processors": 2, "consumers": 1, "referee": 1, "registry": 1}
-"""Addresses that Prometheus must scrape, by job."""
-
-HEALTHY = {"kafka": 1, "registry": 1, "postgres": 1, "prometheus": 1, "alertmanager": 1, "grafana": 1}
-HEALTHY |= {"views": 1, "referee": 1}
-HEALTHY |= {"orders-producer": 1, "telemetry-producer": 1, "processors": 2}
-"""Containers that must be healthy, by service."""
+from infra.written import containers, targets
 
 FIGURES = ("orders", "orders_placed", "revenue", "units", "readings", "devices", "late_events", "dead_letters")
 """Business gauges that must be above 0."""
@@ -44,13 +37,13 @@ def business(stack: Stack, name: str) -> float | None:
 def check_measured(stack: Stack) -> None:
     """Every stage is scraped, the business figures are there, and the books balance."""
 
-    def targets() -> dict[str, int]:
+    def scraped() -> dict[str, int]:
         up: dict[str, int] = {}
         for target in stack.prometheus("targets", state="active")["activeTargets"]:
             up[target["labels"]["job"]] = up.get(target["labels"]["job"], 0) + (target["health"] == "up")
         return up
 
-    until("every target is up in Prometheus", targets, TARGETS.__eq__, 60)
+    until("every target is up in Prometheus", scraped, targets().__eq__, 60)
 
     def figures() -> dict[str, float | None]:
         return {name: business(stack, name) for name in FIGURES}
@@ -131,7 +124,7 @@ def check_nothing_lost(stack: Stack) -> None:
         stack.down()
     with step("up again"):
         stack.up()
-        until("all is healthy", stack.healthy, HEALTHY.__eq__, 60)
+        until("all is healthy", stack.healthy, containers().__eq__, 60)
     with step("nothing is lost"):
         rows_now, offsets_now, closed_now, ids_now = state(stack)
         lost = [f"{name}: {count} rows, now {rows_now[name]}" for name, count in rows.items() if rows_now[name] < count]
@@ -152,7 +145,7 @@ def check(stack: Stack, drills: bool = True) -> None:
     with step("up, from nothing"):
         stack.down("-v")
         stack.up()
-        until("all is healthy", stack.healthy, HEALTHY.__eq__, 60)
+        until("all is healthy", stack.healthy, containers().__eq__, 60)
     with step("Prometheus"):
         check_measured(stack)
     with step("Postgres"):
@@ -164,7 +157,7 @@ def check(stack: Stack, drills: bool = True) -> None:
         check_dashboards(stack)
     check_nothing_lost(stack)
     with step("silence"):
-        check_silence(stack, *BUDGETS)  # down and up again took a part of a young stack's time
+        check_silence(stack)
     if drills:
         check_alerts(stack)
 

@@ -5,8 +5,8 @@ import math
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, LiteralString
 
 import httpx
@@ -14,11 +14,9 @@ import psycopg
 from psycopg import sql
 
 from infra.checking import CheckError
+from infra.written import ROOT, ports
 
-ROOT = Path(__file__).resolve().parent.parent
 PROJECT = "penstock-check"
-PORTS: tuple[str, ...] = ("KAFKA_PORT", "REGISTRY_PORT", "POSTGRES_PORT", "PROMETHEUS_PORT", "VIEWS_PORT")
-PORTS += ("ALERTMANAGER_PORT", "GRAFANA_PORT")
 UP_DEADLINE_S = 300
 VERIFY_DEADLINE_S = 300
 
@@ -27,7 +25,8 @@ class Stack:
     """The compose project, and what can be asked of it from this machine."""
 
     def __init__(self) -> None:
-        self._ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+        self._ports = dict(zip(ports(), free_ports(len(ports())), strict=True))
+        self._up_at = time.monotonic()
         self._environment = os.environ | {name: str(port) for name, port in self._ports.items()}
         password = self._environment.get("POSTGRES_PASSWORD") or local_default("POSTGRES_PASSWORD")
         self._environment |= {"POSTGRES_PASSWORD": password, "VERIFY_EVERY": "20s"}
@@ -53,6 +52,12 @@ class Stack:
         """Build what changed, start what is not there, and wait until all is healthy."""
         arguments = ("up", "--build", "--wait", "--wait-timeout", str(UP_DEADLINE_S))
         self.compose(*arguments, timeout_s=UP_DEADLINE_S + 300)
+        self._up_at = time.monotonic()
+
+    @property
+    def up_s(self) -> float:
+        """How long it has been up, in seconds."""
+        return time.monotonic() - self._up_at
 
     def down(self, *options: str) -> None:
         """Remove the containers; the volumes stay unless ``-v`` is among ``options``."""
