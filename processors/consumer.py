@@ -160,6 +160,9 @@ class LogConsumer:
             self._check_topics_if_possible()
         if error.code() == KafkaError._MAX_POLL_EXCEEDED:
             raise PenstockError("the group lost us: no batch was taken for five minutes; start again")
+        why = translate(error)
+        if not isinstance(why, Unavailable):  # a right that we lack
+            raise why
         self._health.away("kafka", error.str())
         get_logger("processors").warning("fetch failed", code=error.name(), detail=error.str())
         return False

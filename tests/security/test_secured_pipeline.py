@@ -116,6 +116,8 @@ def _run_all(pipeline: Pipeline, secured: Secured, user: Callable[[str], dict[st
     pipeline.run("books")
     (order_id,) = pipeline.row("SELECT order_id FROM orders LIMIT 1")
     pipeline.run("explain", "orders", "--key", f"order_id={order_id}")
+    lacking = pipeline.run("process", expect=1, **user("referee"))  # reads all, and may not join the group
+    assert "Group authorization failed: we lack a right" in lacking.output
     _only_read(secured)
 
 
