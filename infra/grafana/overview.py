@@ -3,7 +3,7 @@
 from infra.grafana.board import STAGE_JOBS, Board, per_minute, quantile
 from infra.grafana.panels import Panel
 
-_DOWN = f'count(up{{job=~"{STAGE_JOBS}"}} == 0) or vector(0)'
+_DOWN = f'count(up{{{STAGE_JOBS}}} == 0) or vector(0)'
 
 OVERVIEW = Board(
     "penstock-overview",

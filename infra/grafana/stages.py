@@ -79,7 +79,7 @@ STAGES = Board(
                 "Up",
                 "1 while Prometheus can scrape it.",
                 "short",
-                {"{{job}} {{instance}}": f'up{{job=~"{STAGE_JOBS}", instance=~"$instance"}}'},
+                {"{{job}} {{instance}}": f'up{{{STAGE_JOBS}, instance=~"$instance"}}'},
                 width=6, bad=1, low=True, decimals=0, alerts=("StageDown", "StageMissing"),
             ),
             Panel(
@@ -105,5 +105,5 @@ STAGES = Board(
             ),
         ),
     },
-    (Variable("instance", "instance", f'up{{job=~"{STAGE_JOBS}"}}'),),
+    (Variable("instance", "instance", f'up{{{STAGE_JOBS}}}'),),
 )  # fmt: skip

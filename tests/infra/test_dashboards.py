@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.grafana.build import BOARDS, FOLDER, runbooks, text_of
+from infra.grafana.board import STAGE_JOBS
+from infra.grafana.build import BOARDS, FOLDER, RULES, runbooks, text_of
 from infra.grafana.panels import PROMETHEUS, RUNBOOKS
 from infra.grafana.queries import dashboards, filled, queries
 
@@ -81,6 +82,10 @@ def test_an_alert_is_linked_to_the_runbook_that_is_there() -> None:
         assert link["url"] == f"{RUNBOOKS}/{alert}.md"
         assert f"docs/runbooks/{alert}.md" in description
         assert (ROOT / "docs" / "runbooks" / f"{alert}.md").exists()
+
+
+def test_the_dashboards_and_the_alert_mean_the_same_stages() -> None:
+    assert f"up{{{STAGE_JOBS}}}" in (RULES / "stages.yml").read_text()
 
 
 def test_every_query_can_be_filled_in() -> None:
