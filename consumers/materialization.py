@@ -205,12 +205,15 @@ class Materialization:
         self._reader.commit(self._positions())
         self._reader.check_broker()
         now = self._clock()
-        for (name, partition), next_ in self._positions().items():
+        positions, lag = self._positions(), 0
+        for (name, partition), next_ in positions.items():
             end = self._reader.known_end((name, partition))
             if end is not None:
                 topic, events = self._full_names[name].name, max(0, end - next_)
+                lag += events
                 seconds = self._lag.seconds(topic, partition, events, time.time())
                 self._meters.lag(topic, partition, next_, events, seconds)
+        self._health.reached(positions, lag)
         if now >= self._next_check:
             self._next_check = now + CHECK_EVERY_S
             try:
