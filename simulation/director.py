@@ -223,7 +223,7 @@ class Director:
         broker = self.world.broker
         broker.clock_ms += 2 * AHEAD_MS + 2 * PANE_MS
         for number in range(broker.count(self.source)):
-            event = heartbeat(999, broker.clock_ms)
+            event = probe(999, broker.clock_ms, broker.clock_ms)
             value = encode("Heartbeat", self.world.plan.topic, event)
             self._append(Operation(number, broker.clock_ms, "Heartbeat", event, None, value))
 

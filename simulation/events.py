@@ -69,6 +69,11 @@ def heartbeat(number: int, occurred_at: int) -> dict[str, Any]:
     return {"event_id": str(uuid.UUID(int=number)), "occurred_at": occurred_at, "source": "sim"}
 
 
+def probe(number: int, occurred_at: int, sent_at: int) -> dict[str, Any]:
+    """Return a heartbeat that says when it was sent."""
+    return {**heartbeat(number, occurred_at), "sent_at": sent_at}
+
+
 MAKERS: Mapping[str, Callable[[str, int, int, int], dict[str, Any]]] = {"orders": order, "telemetry": reading}
 RECORDS = {
     "orders": ("OrderPlaced", "OrderCancelled", "OrderPaid", "OrderShipped"),
@@ -112,7 +117,7 @@ def _operation(rng: random.Random, mix: Mix, partition: int, at_ms: int, gap: in
     number, amount = len(made) + 1, rng.randrange(13)  # the number is the event's id
     key = b"k%d" % number
     if draw < mix.copy + mix.heartbeat:
-        event = heartbeat(number, at_ms - rng.choice((0, 0, 3_000)))
+        event = probe(number, at_ms - rng.choice((0, 0, 3_000)), at_ms + (number % 4 - 2) * 100)
         return Operation(partition, at_ms, "Heartbeat", event, None, encode("Heartbeat", mix.topic, event), gap)
     occurred_at = at_ms - rng.randint(*rng.choice(_BEHIND))
     if rng.random() < 0.3:

@@ -46,7 +46,7 @@ class Judge:
 
     def violations(self) -> list[str]:
         """Return what differs, in sentences; nothing if all is right."""
-        found = [*self._stops(), *self._commits(), *self._results(), *self._letters()]
+        found = [*self._stops(), *self._commits(), *self._results(), *self._probes(), *self._letters()]
         for snapshot in self._director.snapshots:
             found += self._snapshot(snapshot)
         if self._finished and self._director.snapshots:
@@ -148,6 +148,14 @@ class Judge:
             for key in expected:
                 if (topic.topic_id, number, key) not in final:
                     yield f"there is no final result {key} of {(topic.topic_id, number)}"
+
+    def _probes(self) -> Iterator[str]:
+        """A probe that is passed on was sent, and stands below the offset that it speaks for."""
+        for _, _, _, fields in self._read("probes"):
+            place, position = (fields["source_topic_id"], fields["source_partition"]), fields["next_offset"]
+            beats = (e for e in self._told[place].entries if e.record == "Heartbeat" and e.offset < position)
+            if fields["sent_at"] not in {min(e.event["sent_at"], e.appended_ms) for e in beats if e.event}:
+                yield f"a probe of {place} at offset {position} was sent at {fields['sent_at']}, which none was"
 
     @cached_property
     def _kept(self) -> list[tuple[str, Record, str, Mapping[str, Any]]]:

@@ -124,3 +124,11 @@ def test_no_receiver_holds_an_address_or_a_secret() -> None:
     settings = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
     assert "://" not in settings
     assert not re.search(r"(api_url|password|token|secret|credentials):", settings)
+
+
+def test_the_list_of_alerts_has_each_with_its_severity() -> None:
+    listed: dict[str, str] = {}
+    for line in (ROOT / "docs" / "alerts.md").read_text().splitlines():
+        for name in re.findall(r"\[(\w+)\]\(runbooks/\1\.md\)", line):
+            listed[name] = line.split("|")[2].strip()
+    assert listed == {name: rule["labels"]["severity"] for name, rule in ALERTS.items()}
