@@ -7,7 +7,7 @@ from pathlib import Path
 from penstock.settings import Settings
 from penstock.topics import BY_NAME, group_id
 from simulation.actors import Keeper, Processor
-from simulation.events import Operation, encode, heartbeat
+from simulation.events import Operation, encode, probe
 from simulation.kafka import StoredTopic
 from simulation.model import AHEAD_MS, PANE_MS
 from simulation.snapshots import Snapshot, offsets_of, take
