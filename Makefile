@@ -14,7 +14,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint bench soak chaos soak-chaos fuzz up down check-compose lock clean
+.PHONY: help install demo test test-all lint bench bench-peers bench-report soak chaos soak-chaos fuzz up down check-compose lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,12 @@ lint: $(INSTALLED) ## Check style, types and contracts
 bench: $(INSTALLED) ## Measure the stages on a real broker, beside a stock Faust app
 	$(BIN)/python -m bench
 
+bench-peers: $(INSTALLED) ## Measure Penstock beside its peers, under an hour; OPTIONS="--events 200000" for less
+	$(BIN)/python -m bench.peers $(OPTIONS)
+
+bench-report: $(INSTALLED) ## Write the tables and the plot of the docs, out of bench/results/*.json
+	$(BIN)/penstock-bench report --write
+
 soak: $(INSTALLED) ## Run SEEDS (100000) simulated schedules; the first one that is wrong is made small
 	$(BIN)/python -m simulation --seeds $(SEEDS)
 
@@ -69,9 +75,11 @@ down: ## Stop the compose stack; its volumes stay
 check-compose: $(INSTALLED) ## Prove the compose stack from nothing: views, restart, dashboards, an alert for each stage that is killed
 	$(BIN)/python -m infra.check_compose
 
-lock: ## Lock the dependencies of pyproject.toml again (needs uv)
+lock: ## Lock the dependencies of pyproject.toml and of the peers' environments again (needs uv)
 	$(LOCK) --output-file requirements/runtime.txt pyproject.toml
 	$(LOCK) --output-file requirements/dev.txt --extra dev --constraint requirements/runtime.txt pyproject.toml
+	$(LOCK) --output-file requirements/bench-quix.txt requirements/bench-quix.in
+	$(LOCK) --output-file requirements/bench-bytewax.txt requirements/bench-bytewax.in
 	$(LOCK) --output-file requirements/fuzz.txt --extra fuzz --extra dev --constraint requirements/dev.txt pyproject.toml
 
 clean: ## Remove what make made

@@ -16,9 +16,13 @@ from bench.stock_faust import changelog
 from penstock.errors import Unavailable
 
 EVENTS = 30_000
-
-
 ATTEMPTS = 3
+
+TABLES = {
+    "orders": ("order_metrics", "country", ("orders", "revenue_e4")),
+    "telemetry": ("telemetry_metrics", "device_id", ("readings", "sum_e6", "min_e6", "max_e6")),
+}
+"""By job: the metric that the table holds, what it is grouped by, and the metric's measures in the table's order."""
 
 
 def measure(bed: Bed, load: Load) -> Figure:
@@ -42,10 +46,11 @@ def _measure(bed: Bed, load: Load) -> Figure:
     """Measure one run. The clock and the CPU are read from the first change of its table until the last."""
     app_id = f"bench-{secrets.token_hex(4)}-stock"
     settings = bed.settings("")
-    topic = f"{app_id}-orders"
+    topic = f"{app_id}-{load.topic}"
     fill_plain(settings, topic, load.events)
     changes = changelog(app_id)
-    environment = bed.environment("", STOCK_APP=app_id, STOCK_BROKER=bed.kafka, STOCK_TOPIC=topic)
+    told = {"STOCK_JOB": load.topic, "STOCK_APP": app_id, "STOCK_BROKER": bed.kafka, "STOCK_TOPIC": topic}
+    environment = bed.environment("", **told)
     consumer = reader(settings)
     seen: list[tuple[float, int]] = []
 
@@ -63,14 +68,14 @@ def _measure(bed: Bed, load: Load) -> Figure:
         watched.wait_until(done, "the stock Faust app has counted all")
         watched.stop()
     consumer.close()
-    _check(load, _answers(bed, changes))
+    _check(load, _answers(bed, changes, load.topic))
     (begin, before), (end, after) = seen[0], seen[-1]
     cpu, rss = watched.cpu_between(begin, end), watched.peak_rss_bytes() / 2**20
     note = f"a subset of the same density; {before:,} events before the first look are left out"
-    return Figure("process orders", "stock Faust", after - before, end - begin, cpu, rss, note)
+    return Figure(f"process {load.topic}", "stock Faust", after - before, end - begin, cpu, rss, note)
 
 
-def _answers(bed: Bed, changes: str) -> pl.DataFrame:
+def _answers(bed: Bed, changes: str, job: str) -> pl.DataFrame:
     """Return the last state of the table.
 
     Its changes are spread over the partitions by event, each with the table's state then: a window's largest count
@@ -79,16 +84,18 @@ def _answers(bed: Bed, changes: str) -> pl.DataFrame:
     read = read_all(bed.settings(""), changes)
     state: dict[tuple[int, str], list[int]] = {}
     for key, value in zip(read.keys, read.values, strict=True):
-        country, (begin, _) = json.loads(key or b"")
-        window = (round(begin * 1_000), country)
-        state[window] = max(state.get(window, [0, 0]), json.loads(value or b""))
-    rows = [(begin, country, *totals) for (begin, country), totals in state.items()]
-    columns = {"pane_start": pl.Int64, "country": pl.String, "orders": pl.Int64, "revenue_e4": pl.Int64}
-    return pl.DataFrame(rows, schema=columns, orient="row").sort("pane_start", "country")
+        group, (begin, _) = json.loads(key or b"")
+        window, totals = (round(begin * 1_000), group), json.loads(value or b"")
+        if totals[0] > state.get(window, [0])[0]:
+            state[window] = totals
+    rows = [(begin, group, *totals) for (begin, group), totals in state.items()]
+    _, group, measures = TABLES[job]
+    columns = {"pane_start": pl.Int64, group: pl.String, **dict.fromkeys(measures, pl.Int64)}
+    return pl.DataFrame(rows, schema=columns, orient="row").sort("pane_start", group)
 
 
 def _check(load: Load, found: pl.DataFrame) -> None:
     """Raise :class:`WrongAnswerError` unless the table says what is true."""
-    expected = load.truth["order_metrics"].select(found.columns)
+    expected = load.truth[TABLES[load.topic][0]].select(found.columns)
     if not found.equals(expected):
         raise WrongAnswerError(f"stock Faust: expected {expected.head(3)}, found {found.head(3)}")

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import psutil
 
-from testbed.processes import ChildProcess
+from testbed.processes import ChildProcess, log_tail
 
 SAMPLE_EVERY_S = 0.02
 _TIMEOUT_S = 600.0
@@ -74,10 +74,20 @@ class Watched:
 
     def logged_at(self, event: str) -> float | None:
         """Return when it logged ``event`` first (it logs as JSON), by the wall clock; None if it has not."""
+        line = self.logged(event)
+        return datetime.fromisoformat(line["timestamp"]).timestamp() if line else None
+
+    def logged(self, event: str) -> dict[str, Any]:
+        """Return the first line that it logged about ``event``; empty if there is none."""
         for line in self._log.read_text(errors="replace").splitlines():
             if f'"event": "{event}"' in line:
-                return datetime.fromisoformat(json.loads(line)["timestamp"]).timestamp()
-        return None
+                found: dict[str, Any] = json.loads(line)
+                return found
+        return {}
+
+    def said_last(self) -> str:
+        """Return the end of its log."""
+        return log_tail(self._log)
 
     def cpu_between(self, begin: float, end: float) -> float:
         """Return the CPU seconds used between two times of the wall clock."""

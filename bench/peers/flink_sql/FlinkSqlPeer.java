@@ -1,0 +1,73 @@
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.apache.flink.api.common.JobStatus;
+import org.apache.flink.configuration.Configuration;
+import org.apache.flink.core.execution.JobClient;
+import org.apache.flink.table.api.EnvironmentSettings;
+import org.apache.flink.table.api.TableEnvironment;
+import org.apache.flink.table.api.TableResult;
+
+/**
+ * Runs a SQL file on a Flink of its own: SET and CREATE statements, then one INSERT, whose job it waits for.
+ *
+ * <p>{@code ${NAME}} in the file stands for the environment's PEER_NAME. Lines on the standard output say when the job
+ * ran and when it ended.
+ */
+public final class FlinkSqlPeer {
+    private static final Pattern SET = Pattern.compile("SET\\s+'([^']+)'\\s*=\\s*'([^']*)'");
+    private static final Pattern VARIABLE = Pattern.compile("\\$\\{(\\w+)}");
+
+    private FlinkSqlPeer() {}
+
+    public static void main(String[] arguments) throws Exception {
+        String text = VARIABLE.matcher(Files.readString(Path.of(arguments[0])))
+                .replaceAll(found -> Matcher.quoteReplacement(told(found.group(1))));
+        Configuration configuration = new Configuration();
+        TableEnvironment environment = null;
+        for (String statement : text.replaceAll("(?m)^\\s*--.*$", "").split(";")) {
+            String sql = statement.strip();
+            Matcher setting = SET.matcher(sql);
+            if (setting.matches()) {
+                configuration.setString(setting.group(1), setting.group(2));
+                continue;
+            }
+            if (sql.isEmpty()) {
+                continue;
+            }
+            if (environment == null) {
+                environment = TableEnvironment.create(EnvironmentSettings.newInstance()
+                        .inStreamingMode().withConfiguration(configuration).build());
+            }
+            TableResult result = environment.executeSql(sql);
+            if (result.getJobClient().isPresent()) {
+                await(result, result.getJobClient().get());
+            }
+        }
+        System.exit(0);
+    }
+
+    private static void await(TableResult result, JobClient job) throws Exception {
+        while (job.getJobStatus().get() != JobStatus.RUNNING && !job.getJobStatus().get().isGloballyTerminalState()) {
+            Thread.sleep(5);
+        }
+        say("begin");
+        result.await();
+        say("end");
+    }
+
+    private static String told(String name) {
+        String value = System.getenv("PEER_" + name);
+        if (value == null) {
+            throw new IllegalStateException("PEER_" + name + " is not set");
+        }
+        return value;
+    }
+
+    private static void say(String event) {
+        System.out.printf("{\"event\": \"%s\", \"timestamp\": \"%s\"}%n", event, Instant.now());
+        System.out.flush();
+    }
+}
