@@ -20,7 +20,7 @@ from simulation.kafka import Broker
 from simulation.network import Network
 from simulation.plan import Plan
 
-STUCK_S = 120.0
+STUCK_S = 600.0
 """After this long without a turn it is the simulation that hangs."""
 
 
