@@ -18,7 +18,7 @@ PARTS: dict[PartName, type[Part]] = {
     "prometheus": Prometheus,
 }
 REQUIRE = "PENSTOCK_REQUIRE"
-TOOLS = frozenset({"promtool", "amtool"})
+TOOLS = frozenset({"promtool", "amtool", "chromium"})
 """Programs that a test may need, and that PENSTOCK_REQUIRE may name as well."""
 
 

@@ -85,7 +85,8 @@ def _check(scope: Scope) -> None:
 
 def _explained(error: HTTPException, request: Request) -> Problem:
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        return Problem(error.status_code, f"{request.method[:20]} is not possible here: GET is", error.headers)
+        allowed = {"allow": ", ".join(sorted((error.headers or {}).get("Allow", "GET").split(", ")))}
+        return Problem(error.status_code, f"{request.method[:20]} is not possible here: GET is", allowed)
     if error.status_code == HTTPStatus.NOT_FOUND:
         return Problem(error.status_code, "there is nothing here; /api/openapi.json tells what there is")
     return Problem(error.status_code, error.detail, error.headers)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 
 from consumers.serving.database import Database
 from consumers.serving.hub import Hub
@@ -12,7 +13,7 @@ from penstock.health import Health
 from penstock.log import get_logger
 
 TICK_S = 0.25
-"""The least time between two updates: at most 4 a second."""
+"""The least time between two updates: at most 4 in any second."""
 
 IDLE_TICK_S = 1.0
 """The same while nobody looks."""
@@ -37,25 +38,23 @@ class Poller:
 
     async def run(self) -> None:
         """Poll for ever."""
-        spoken = began = time.monotonic()
+        spoken = time.monotonic()
         while True:
-            began = time.monotonic()
-            if await self._look():
-                spoken = began
-            elif began - spoken >= ALIVE_S:
+            said = await self._look()
+            now = time.monotonic()
+            if not said and now - spoken >= ALIVE_S:
                 self._hub.alive()
-                spoken = began
-            await self._pause(began)
+                said = True
+            spoken = now if said else spoken
+            await self._pause()
 
-    async def _pause(self, began: float) -> None:
+    async def _pause(self) -> None:
         """Wait for the next tick; one that somebody's coming brings on is still a tick away from the last."""
         tick = AWAY_TICK_S if self._away else TICK_S if self._hub.clients else IDLE_TICK_S
-        await asyncio.sleep(max(0.0, began + TICK_S - time.monotonic()))
-        try:
-            self._woken.clear()
-            await asyncio.wait_for(self._woken.wait(), max(0.0, began + tick - time.monotonic()))
-        except TimeoutError:
-            pass
+        self._woken.clear()
+        await asyncio.sleep(TICK_S)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), tick - TICK_S)
 
     async def _look(self) -> bool:
         """Read what moved; return whether there was something to say."""

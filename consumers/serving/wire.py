@@ -10,10 +10,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from penstock.errors import UsageError
 
-SEND_BUFFER_BYTES = 64 * 1024
+SEND_BUFFER_BYTES = 32 * 1024
 """What the kernel keeps for a client that does not read; it would grow to megabytes by itself."""
 
-WRITE_BUFFER_BYTES = 32 * 1024
+WRITE_BUFFER_BYTES = 16 * 1024
 _ABORT = "penstock.abort"
 
 

@@ -27,12 +27,14 @@ class Child:
         return self.arguments[0] in ("produce", "replay")
 
 
-def stages(ports: list[int]) -> list[Child]:
-    """Return the processors and the view consumer. ``ports`` are three free ones."""
+def stages(ports: list[int], page_port: int) -> list[Child]:
+    """Return the processors, the view consumer and the live page. ``ports`` are three free ones."""
+    page = {"PENSTOCK_SERVE_HOST": "127.0.0.1", "PENSTOCK_SERVE_PORT": str(page_port)}
     return [
         Child("processor-1", ("process",), ports[0]),
         Child("processor-2", ("process",), ports[1]),
         Child("views", ("materialize",), ports[2]),
+        Child("page", ("serve",), page_port, page),
     ]
 
 

@@ -20,6 +20,7 @@ from penstock.errors import ExitCode
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETTLE_TIMEOUT_S = 90.0
+PAGE_PORT = 8080
 _LOOK_EVERY_S = 0.5
 
 
@@ -57,7 +58,9 @@ class _Demo:
 
     def run(self, seed: int) -> int:
         ports = free_ports(7)
-        self._supervisor.start(plan.stages(ports[:3]))
+        page_port = _page_port()
+        self._supervisor.start(plan.stages(ports[:3], page_port))
+        self._console.print(f"the live page: http://127.0.0.1:{page_port}/", highlight=False, soft_wrap=True)
         with Board(self._console, self._supervisor.running, self._seconds) as board:
             self._until(board, SETTLE_TIMEOUT_S, lambda sample: sample.partitions > 0)
             self._supervisor.start(
@@ -130,6 +133,15 @@ def _is_settled(sample: Sample, sent: int) -> bool:
     """Say if every acknowledged record has its fate, no pane is open, and the views have all of it."""
     lag = sum(sample.lag.values())
     return sample.settled_total == sent and lag == 0 and sample.open_panes == 0 and sample.imbalance == 0
+
+
+def _page_port() -> int:
+    """Return the port of the live page: its usual one, or a free one if somebody has that."""
+    try:
+        socket.create_server(("127.0.0.1", PAGE_PORT)).close()
+    except OSError:
+        return free_ports(1)[0]
+    return PAGE_PORT
 
 
 def free_ports(count: int) -> list[int]:

@@ -25,7 +25,10 @@ function options(element, format, draws, height) {
     padding: [8, 4, 0, 0],
     legend: { show: false },
     cursor: { sync: { key: "minutes" }, y: false, points: { show: false }, drag: { x: false, y: false } },
-    scales: { x: { time: true }, y: { range: (_plot, _low, high) => [0, Math.max(high * 1.08, 1)] } },
+    scales: {
+      x: { time: true, range: (_plot, from, to) => [from - MINUTE_S / 2, to + MINUTE_S / 2] }, // whole bars
+      y: { range: (_plot, _low, high) => [0, Math.max(high * 1.08, 1)] },
+    },
     axes: [
       { ...axis, grid: { show: false }, space: 64, size: 24, values: (_plot, at) => at.map((s) => minute(s * 1_000)) },
       { ...axis, grid: { stroke: line, width: 1 }, space: 34, size: 52, values: (_plot, at) => at.map(format) },
