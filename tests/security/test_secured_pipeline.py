@@ -28,7 +28,7 @@ from testbed.registry_gate import RegistryGate
 pytestmark = pytest.mark.slow
 
 ROLES = REPOSITORY / "infra" / "postgres" / "20-roles.sh"
-EVENTS = 4_000
+EVENTS = 2_000
 
 
 class Secured(NamedTuple):
@@ -79,6 +79,7 @@ def pipeline(secured: Secured, tmp_path: Path) -> Iterator[Pipeline]:
         )
 
 
+@pytest.mark.timeout(900)  # a dozen processes one after the other: a minute, or many on a machine that is busy
 def test_every_stage_does_its_work_with_its_own_users_and_rights_alone_and_the_numbers_are_proved(
     pipeline: Pipeline, secured: Secured, start_part: Callable[[Part], None], tmp_path: Path
 ) -> None:
