@@ -27,9 +27,10 @@ from producers.arguments import duration_ms
 from producers.chance import stream_of
 from producers.faults import Fate, Faults
 from producers.modelled import TOPICS, Plan, topics_of, workload
-from producers.partitions import partition_of
+from producers.partitions import partitions_of
+from producers.rows import Encoders
 from producers.run import Clock, Feed, wall_clock
-from producers.session import Encoders, Session, produce
+from producers.session import Session, produce
 from producers.sources import Modelled
 from producers.stream import Pulse, Stream
 from producers.truth import Tally, TopicTruth
@@ -84,10 +85,10 @@ def load(plan: Plan, session: Session, settings: Settings, clock: Clock, acks: T
 
     def make_feed(topic: Topic, truth: TopicTruth, encoders: Encoders) -> Feed:
         schedule = plan.schedule(topic.name, clock())
-        model = workload(topic.name, plan, partial(partition_of, partitions=truth.partitions))
+        model = workload(topic.name, plan, partial(partitions_of, partitions=truth.partitions))
         chance = stream_of(plan.seed, f"{topic.name}/faults")
         stream = Stream(LoggedTruth(truth, acks), encoders, Pulse("chaos", now=wall_clock), chance, plan.faults)
-        return Feed(topic.full_name(settings), Modelled(model, schedule), stream, schedule.at(0))
+        return Feed(topic.full_name(settings), Modelled(model, schedule, encoders), stream, schedule.at(0))
 
     return produce(session, settings, make_feed, clock)
 

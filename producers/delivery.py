@@ -2,8 +2,11 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice, repeat
+from operator import length_hint
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException, Producer
@@ -17,7 +20,7 @@ from penstock.log import get_logger
 from penstock.settings import Settings
 from penstock.topics import Topic
 from penstock.waiting import REPORT_EVERY_S, wait_for
-from producers.stream import Outgoing
+from producers.stream import Batch
 from producers.truth import TopicTruth
 
 if TYPE_CHECKING:
@@ -107,37 +110,38 @@ class Delivery:
         self._moved_at = time.monotonic()
         return self._truths
 
-    def send(self, topic: str, records: Iterable[Outgoing]) -> None:
+    def send(self, topic: str, batch: Batch) -> None:
         """Hand records over to the client, in order, to the topic of full name ``topic``.
 
         Waits while the queue is full. Raises :class:`Stopped`, :class:`GaveUpWaiting` after the timeout, and
         :class:`PenstockError` when the broker refuses a record for good.
         """
-        if self._traces is None:
-            self._hand_over(self._producer.produce, topic, records)
-            return
-        records = list(records)
         done = 0
-        for position in self._traces.chosen(len(records)):
-            self._hand_over(self._producer.produce, topic, records[done:position])
-            record = records[position]
-            self._hand_over(self._traces.followed(self._producer.produce, topic, record), topic, [record])
-            done = position + 1
-        self._hand_over(self._producer.produce, topic, records[done:])
+        if self._traces is not None:
+            for position in self._traces.chosen(len(batch)):
+                self._hand_over(self._producer.produce, topic, batch, done, position)
+                produce = self._traces.followed(self._producer.produce, topic, batch.row(position))
+                self._hand_over(produce, topic, batch, position, position + 1)
+                done = position + 1
+        self._hand_over(self._producer.produce, topic, batch, done, len(batch))
 
-    def _hand_over(self, produce: "Produce", topic: str, records: Iterable[Outgoing]) -> None:
-        for record in records:
-            value, key, partition, tally = record
-            while True:
-                try:
-                    produce(topic, value, key, partition, tally.delivered)
-                    break
-                except BufferError:
-                    self.tend(0.1)
-                    if self._stopping.is_set():
-                        raise Stopped from None
-                except KafkaException as error:
-                    raise PenstockError(f"topic {topic} refuses a record: {error.args[0].str()}") from None
+    def _hand_over(self, produce: "Produce", topic: str, batch: Batch, begin: int, end: int) -> None:
+        while begin < end:
+            partitions = batch.partitions[begin:end]
+            values = iter(batch.values[begin:end])
+            keys, reports = (islice(column, begin, end) for column in (batch.keys, batch.reports))
+            try:
+                # `map` calls the client from C: a loop in Python would cost a third more.
+                deque(map(produce, repeat(topic), values, keys, partitions, reports), maxlen=0)
+                return
+            except BufferError:
+                # The record that found no room has been taken from the iterator, but not by the client.
+                begin = end - length_hint(values) - 1
+                self.tend(0.1)
+                if self._stopping.is_set():
+                    raise Stopped from None
+            except KafkaException as error:
+                raise PenstockError(f"topic {topic} refuses a record: {error.args[0].str()}") from None
 
     def tend(self, wait_s: float) -> None:
         """Serve delivery reports for up to ``wait_s``, and look after metrics, health and the timeout."""

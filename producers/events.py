@@ -1,27 +1,27 @@
-"""An event as the models make it: values only; times in milliseconds UTC."""
+"""Events: by the row as files have them, and in columns as the models make them; times in milliseconds UTC."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
+from penstock.avro_encoding_columns import Columns
+
 Fields = dict[str, Any]
+Ints = npt.NDArray[np.int64]
 
-PartitionOf = Callable[[str], int]
-"""From a key to its partition."""
-
-UNPLACED = -1
-"""Partition of an event that was read from a file, until the broker has told how many there are."""
+PartitionOf = Callable[[npt.NDArray[np.uint8]], Ints]
+"""From keys, a matrix of bytes with a row a key, to their partitions."""
 
 
 class Event(NamedTuple):
-    """``fields`` are in the codec's column form (``amount_e4``, ``occurred_at`` in ms), as ``Encoder`` takes them.
-
-    Nobody changes them after: models share parts of them between events.
-    """
+    """An event of a file. ``fields`` are in the codec's column form (``amount_e4``), as ``Encoder`` takes them."""
 
     record: str
     """Name of the contract."""
     key: str
-    partition: int
     fields: Fields
 
     @property
@@ -31,8 +31,33 @@ class Event(NamedTuple):
         return value
 
 
+class Part(NamedTuple):
+    """Events of one contract among others: their places in the batch, ascending, and their fields in columns."""
+
+    record: str
+    places: Ints
+    columns: Columns
+
+
+@dataclass
+class Made:
+    """A batch that a model made, in the order of its times."""
+
+    occurred_at: Ints
+    partitions: Ints
+    keys: Sequence[bytes]
+    parts: Sequence[Part]
+    amounts: Ints
+    """What the metrics sum: the order's amount in 1/10,000, the reading's value in 1/1,000,000; else 0."""
+    units: Ints
+    """Units of what was ordered; else 0."""
+
+
 class Workload(Protocol):
     """A model that makes events. Its randomness comes from the seed alone, its time from the caller alone."""
 
-    def batch(self, times: Sequence[int]) -> list[Event]:
-        """Return one event for each of ``times`` (ascending, and not before those of the last call)."""
+    def batch(self, times: Ints) -> Made:
+        """Return one event for each of ``times`` (ascending, and not before those of the last call).
+
+        What is made does not depend on how the times are parted into batches.
+        """

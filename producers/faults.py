@@ -5,19 +5,22 @@ partition, and so is its copy: what is meant to be in time is, whatever the timi
 a pane that is final already (see :mod:`producers.lanes`). Poison comes on top: broken copies of events.
 """
 
-import heapq
 import random
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
+
+import numpy as np
 
 from penstock.avro import HEADER_BYTES
 from penstock.pipeline import ALLOWED_DISORDER_MS
-from producers.events import Event
+from producers.chance import Draws, Floats, Ints
+from producers.rows import NO_ROWS, Rows
 
 Fate = Literal["applied", "duplicate", "late", "dead", "control"]
 Poison = Literal["truncated", "random-bytes", "unknown-schema", "trailing-bytes", "far-future"]
 
+FATES: tuple[Fate, ...] = ("applied", "duplicate", "late", "dead", "control")
+APPLIED, DUPLICATE, LATE, DEAD, CONTROL = range(len(FATES))
 POISONS: tuple[Poison, ...] = ("truncated", "random-bytes", "unknown-schema", "trailing-bytes", "far-future")
 
 MAX_COPY_DELAY_MS = 1_000
@@ -47,67 +50,80 @@ class Faults:
         return not (self.disorder_ms or self.duplicates or self.late or self.poison)
 
 
-class Planned(NamedTuple):
-    """An event with its fate and its turn: ``due`` by the run's clock, ``number`` breaks ties."""
-
-    due: int
-    number: int
-    fate: Fate
-    event: Event
-    poison: Poison | None = None
-
-
 class FaultInjector:
-    """Holds events back until they are due, and adds copies and poison."""
+    """Holds events back until they are due, and adds copies and poison.
 
-    def __init__(self, faults: Faults, rng: random.Random) -> None:
+    What happens to an event follows from its number, so that it does not depend on how many are held at a time.
+    """
+
+    def __init__(self, faults: Faults, seed: int) -> None:
         self._faults = faults
-        self._rng = rng
-        self._held: list[Planned] = []
+        self._seed = seed
+        self._delay, self._chance, self._more, self._late = (
+            Draws(seed, purpose) for purpose in ("delay", "chance", "more", "late")
+        )
+        self._held = NO_ROWS
+        """In the order of their turns."""
         self._number = 0
 
-    def hold(self, events: Iterable[Event]) -> None:
+    def hold(self, rows: Rows) -> None:
         """Take events, in event-time order."""
-        faults, random, held, number = self._faults, self._rng.random, self._held, self._number
-        late, duplicates = faults.late, faults.late + faults.duplicates
-        poison = duplicates + faults.poison
-        for event in events:
-            due = event.occurred_at + int(random() * (faults.disorder_ms + 1))
-            chance = random()
-            fate: Fate = "late" if chance < late else "applied"
-            heapq.heappush(held, Planned(due, number, fate, event))
-            number += 1
-            if late <= chance < poison:
-                heapq.heappush(held, self._extra(due, number, event, copy=chance < duplicates))
-                number += 1
-        self._number = number
+        if not len(rows):
+            return
+        faults, facts = self._faults, rows.facts.copy()
+        facts["number"] = numbers = np.arange(self._number, self._number + len(rows))
+        self._number += len(rows)
+        facts["due"] += (self._delay.uniform(numbers) * (faults.disorder_ms + 1)).astype(np.int64)
+        chance = self._chance.uniform(numbers)
+        facts["fate"][chance < faults.late] = LATE
+        rows = Rows(facts, rows.keys, rows.values)
+        held = self._held.joined(rows, *self._extras(rows, chance))
+        # Where turns are equal the first one held comes first; behind an event, what was made of it.
+        self._held = held.picked(np.lexsort((held.facts["number"], held.facts["due"])))
 
-    def _extra(self, due: int, number: int, event: Event, *, copy: bool) -> Planned:
-        if copy:
-            return Planned(due + int(self._rng.random() * MAX_COPY_DELAY_MS), number, "duplicate", event)
-        return Planned(due, number, "dead", event, self._rng.choice(POISONS))
+    def _extras(self, rows: Rows, chance: Floats) -> tuple[Rows, Rows]:
+        """Return copies and poison."""
+        faults = self._faults
+        copies_until = faults.late + faults.duplicates
+        copies = rows.picked(np.flatnonzero((chance >= faults.late) & (chance < copies_until)))
+        broken = rows.picked(np.flatnonzero((chance >= copies_until) & (chance < copies_until + faults.poison)))
+        more = self._more.uniform(copies.facts["number"])
+        copies.facts["due"] += (more * MAX_COPY_DELAY_MS).astype(np.int64)
+        copies.facts["fate"] = DUPLICATE
+        broken.facts["fate"] = DEAD
+        broken.facts["poison"] = (self._more.uniform(broken.facts["number"]) * len(POISONS)).astype(np.int8)
+        return copies, broken
 
-    def release(self, until: int) -> list[Planned]:
+    def release(self, until: int) -> Rows:
         """Return what is due by ``until``, in order."""
-        held, pop, out = self._held, heapq.heappop, []
-        while held and held[0][0] <= until:
-            out.append(pop(held))
+        count = int(self._held.facts["due"].searchsorted(until, side="right"))
+        out = self._held.picked(slice(0, count))
+        self._held = self._held.picked(slice(count, None))
         return out
 
-    def release_all(self) -> list[Planned]:
+    def release_all(self) -> Rows:
         """Return all that is held, in order."""
-        out, self._held = sorted(self._held), []
+        out, self._held = self._held, NO_ROWS
         return out
 
-    def spoil(self, poison: Poison, payload: bytes) -> bytes:
-        """Return a broken copy of ``payload``, an encoded record (``far-future`` breaks the event, not its bytes)."""
-        rng = self._rng
-        if poison == "truncated":
-            return payload[: rng.randrange(len(payload))]
-        if poison == "random-bytes":
-            return bytes((rng.randrange(1, 256),)) + rng.randbytes(rng.randrange(64))
-        if poison == "unknown-schema":
-            return b"\0" + (_FOREIGN_ID + rng.randrange(1_000)).to_bytes(4, "big") + payload[HEADER_BYTES:]
-        if poison == "trailing-bytes":
-            return payload + rng.randbytes(rng.randrange(1, 16))
-        return payload
+    def lateness(self, numbers: Ints) -> list[float]:
+        """Return how far back each late event goes, of [0, 1)."""
+        found: list[float] = self._late.uniform(numbers).tolist()
+        return found
+
+    def rng(self, number: int) -> random.Random:
+        """Return the randomness of one poison."""
+        return random.Random(f"{self._seed}/{number}")  # noqa: S311
+
+
+def spoiled(poison: Poison, payload: bytes, rng: random.Random) -> bytes:
+    """Return a broken copy of ``payload``, an encoded record (``far-future`` breaks the event, not its bytes)."""
+    if poison == "truncated":
+        return payload[: rng.randrange(len(payload))]
+    if poison == "random-bytes":
+        return bytes((rng.randrange(1, 256),)) + rng.randbytes(rng.randrange(64))
+    if poison == "unknown-schema":
+        return b"\0" + (_FOREIGN_ID + rng.randrange(1_000)).to_bytes(4, "big") + payload[HEADER_BYTES:]
+    if poison == "trailing-bytes":
+        return payload + rng.randbytes(rng.randrange(1, 16))
+    return payload

@@ -4,9 +4,12 @@ A producer that writes in order knows how far each partition's event time has co
 which pane is final there.
 """
 
-import random
+import numpy as np
+import numpy.typing as npt
 
 from penstock.pipeline import ALLOWED_DISORDER_MS, NO_TIME, PANE_MS, watermark
+
+Ints = npt.NDArray[np.int64]
 
 HEARTBEAT_MS = 1_000
 
@@ -22,29 +25,39 @@ class Lanes:
     """The partitions of one topic, as this producer has written them so far."""
 
     def __init__(self, partitions: int) -> None:
-        self.newest = [NO_TIME] * partitions
+        self.newest = np.full(partitions, NO_TIME, np.int64)
         """The largest event time written, by partition; ``NO_TIME`` before the first."""
-        self._busy = [False] * partitions
+        self._known = self.newest.copy()
+        self._busy = np.zeros(partitions, bool)
         self.next_beat = NO_TIME
         """The clock at which partitions that had nothing are due a heartbeat."""
 
-    def wrote(self, partition: int, occurred_at: int) -> None:
-        """Note an event in time, or a heartbeat."""
-        self._busy[partition] = True
-        self.newest[partition] = max(self.newest[partition], occurred_at)
+    def wrote(self, partitions: Ints, times: Ints) -> None:
+        """Note events in time."""
+        self._busy[partitions] = True
+        np.maximum.at(self.newest, partitions, times)
+
+    def heartbeat(self, partition: int, occurred_at: int) -> None:
+        """Note a heartbeat."""
+        self.newest[partition] = self._known[partition] = max(int(self.newest[partition]), occurred_at)
 
     def beat(self, clock: int) -> tuple[int, list[int]]:
         """Return a heartbeat's time and the partitions that are due one at ``clock``, and begin the next second."""
         at = clock - clock % HEARTBEAT_MS
         self.next_beat = at + HEARTBEAT_MS
-        idle = [partition for partition, busy in enumerate(self._busy) if not busy]
-        self._busy = [False] * len(self._busy)
+        idle: list[int] = np.flatnonzero(~self._busy).tolist()
+        self._busy[:] = False
+        self._known[:] = self.newest
         return at, idle
 
-    def late_time(self, partition: int, rng: random.Random) -> int | None:
-        """Return a time in a pane that is final there, up to two minutes before its end; None if nothing is known."""
-        newest = self.newest[partition]
+    def late_time(self, partition: int, chance: float) -> int | None:
+        """Return a time in a pane that is final there, up to two minutes before its end; None if nothing is known.
+
+        ``chance`` of [0, 1) chooses it. What is known is how things stood at the last beat: so it does not depend on
+        how many events are looked at together.
+        """
+        newest = int(self._known[partition])
         if newest == NO_TIME:
             return None
         final_until = watermark(newest) // PANE_MS * PANE_MS
-        return None if final_until < _LATE_SPAN_MS else final_until - 1 - rng.randrange(_LATE_SPAN_MS)
+        return None if final_until < _LATE_SPAN_MS else final_until - 1 - int(chance * _LATE_SPAN_MS)

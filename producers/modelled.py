@@ -9,9 +9,10 @@ from producers import workload_orders, workload_telemetry
 from producers.chance import stream_of
 from producers.events import PartitionOf, Workload
 from producers.faults import Faults
-from producers.partitions import partition_of
+from producers.partitions import partitions_of
+from producers.rows import Encoders
 from producers.run import Clock, Feed, wall_clock
-from producers.session import Encoders, Session, produce
+from producers.session import Session, produce
 from producers.sources import Modelled, Schedule
 from producers.stream import Pulse, Stream
 from producers.truth import TopicTruth
@@ -77,11 +78,11 @@ def start(plan: Plan, session: Session, settings: Settings, clock: Clock = wall_
 
     def make_feed(topic: Topic, truth: TopicTruth, encoders: Encoders) -> Feed:
         schedule = plan.schedule(topic.name, clock())
-        model = workload(topic.name, plan, partial(partition_of, partitions=truth.partitions))
+        model = workload(topic.name, plan, partial(partitions_of, partitions=truth.partitions))
         chance = stream_of(plan.seed, f"{topic.name}/faults")
         pulse = Pulse(workload_orders.SOURCE, now=clock if plan.paced else None)
         stream = Stream(truth, encoders, pulse, chance, plan.faults)
-        return Feed(topic.full_name(settings), Modelled(model, schedule), stream, schedule.at(0))
+        return Feed(topic.full_name(settings), Modelled(model, schedule, encoders), stream, schedule.at(0))
 
     return produce(session, settings, make_feed, clock if plan.paced else None)
 

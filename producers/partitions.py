@@ -6,6 +6,9 @@ Source of the algorithm: Austin Appleby's MurmurHash2 with the seed and the sign
 (``org.apache.kafka.common.utils.Utils``); a test compares it with librdkafka's ``murmur2_random``.
 """
 
+import numpy as np
+import numpy.typing as npt
+
 _SEED = 0x9747B28C
 _MIX = 0x5BD1E995
 _LOW = 0xFFFFFFFF
@@ -28,3 +31,23 @@ def murmur2(data: bytes) -> int:
 def partition_of(key: str, partitions: int) -> int:
     """Return the partition of ``key`` (sent as UTF-8) among ``partitions``."""
     return (murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+
+
+def partitions_of(keys: npt.NDArray[np.uint8], partitions: int) -> npt.NDArray[np.int64]:
+    """Return the same for many keys of one length: ``keys`` has a row of bytes for each."""
+    size = keys.shape[1]
+    whole = size & ~3
+    words = np.ascontiguousarray(keys[:, :whole]).view("<u4").T.astype(np.uint32)
+    mix = np.uint32(_MIX)
+    value = np.full(len(keys), _SEED ^ size, np.uint32)
+    for word in words:
+        mixed = word * mix
+        value = value * mix ^ (mixed ^ mixed >> np.uint32(24)) * mix
+    if whole < size:
+        tail = np.zeros(len(keys), np.uint32)
+        for place in range(whole, size):
+            tail |= keys[:, place].astype(np.uint32) << np.uint32(8 * (place - whole))
+        value = (value ^ tail) * mix
+    value = (value ^ value >> np.uint32(13)) * mix
+    value ^= value >> np.uint32(15)
+    return (value & np.uint32(0x7FFFFFFF)).astype(np.int64) % partitions

@@ -8,7 +8,7 @@ from uuid import NAMESPACE_URL, uuid5
 from penstock.contracts import Contract
 from penstock.errors import UsageError
 from producers.csv_rows import Gathered, Row, WrongRow, parsed, rows_of, text, time_ms
-from producers.events import UNPLACED, Event
+from producers.events import Event
 
 COLUMNS = ("timestamp", "value")
 SOURCE = "penstock-replay"
@@ -41,7 +41,7 @@ def gather(files: Iterable[tuple[str, Sequence[str]]], sensor: str, unit: str) -
             except WrongRow as wrong:
                 gathered.wrong(row, wrong)
             else:
-                gathered.events.append(Event("ReadingTaken", device_id, UNPLACED, fields))
+                gathered.events.append(Event("ReadingTaken", device_id, fields))
     gathered.events.sort(key=lambda event: event.occurred_at)
     return gathered
 

@@ -10,12 +10,13 @@ from penstock.errors import ExitCode
 from penstock.settings import Settings
 from penstock.topics import Topic
 from producers.csv_rows import Gathered
-from producers.partitions import partition_of
+from producers.partitions import partitions_of
 from producers.report import show_rows
 from producers.retail import SOURCE
+from producers.rows import Encoders
 from producers.run import Clock, Feed, wall_clock
-from producers.session import Encoders, Session, produce
-from producers.sources import History, as_if_now, placed
+from producers.session import Session, produce
+from producers.sources import History, as_if_now
 from producers.stream import Pulse, Stream
 from producers.truth import TopicTruth
 
@@ -31,14 +32,15 @@ def start(
     live = speed is not None
 
     def make_feed(topic: Topic, truth: TopicTruth, encoders: Encoders) -> Feed:
-        events = placed(gathered.events, partial(partition_of, partitions=truth.partitions))
+        events = gathered.events
         opens_at = None if speed is None else clock()
         if speed is not None and opens_at is not None:
             events = as_if_now(events, opens_at, speed)
         # Only heartbeats draw from this; they are nobody's duplicates, not even a second replay's.
         pulse = Pulse(SOURCE, on_the_way=live, now=clock if live else None)
         stream = Stream(truth, encoders, pulse, Random())  # noqa: S311
-        return Feed(topic.full_name(settings), History(events), stream, opens_at)
+        rows = encoders.rows_of(events, partial(partitions_of, partitions=truth.partitions))
+        return Feed(topic.full_name(settings), History(rows), stream, opens_at)
 
     code = produce(session, settings, make_feed, clock if live else None)
     show_rows(Console(), Counter(gathered.skipped), gathered.malformed)

@@ -12,7 +12,7 @@ from decimal import Decimal
 from uuid import NAMESPACE_URL, uuid5
 
 from producers.csv_rows import Gathered, Row, WrongRow, parsed, rows_of, text, time_ms
-from producers.events import UNPLACED, Event
+from producers.events import Event
 
 COLUMNS = ("InvoiceNo", "StockCode", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
 SOURCE = "penstock-replay"
@@ -125,4 +125,4 @@ def _event(invoice: Invoice) -> Event:
     # The table does not say why an invoice was cancelled, so the reason stays unknown.
     fields |= {"reason": "UNKNOWN"} if invoice.cancels else {"customer_id": invoice.customer_id}
     record = "OrderCancelled" if invoice.cancels else "OrderPlaced"
-    return Event(record, invoice.number, UNPLACED, fields)
+    return Event(record, invoice.number, fields)

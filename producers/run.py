@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from producers.delivery import STOP_GRACE_S, Delivery, Stopped
+from producers.rows import NO_ROWS
 from producers.sources import Source
-from producers.stream import Outgoing, Stream
+from producers.stream import Stream
 
-CHUNK_EVENTS = 500
+CHUNK_EVENTS = 4_096
+"""How many events are made and handed over at a time, at most."""
+
 PACE_S = 0.02
 """How often a paced run looks at the clock."""
 
@@ -51,7 +54,7 @@ def run(
     try:
         for feed in feeds:
             if feed.opens_at is not None:
-                delivery.send(feed.topic, feed.stream.advance((), feed.opens_at))
+                delivery.send(feed.topic, feed.stream.advance(NO_ROWS, feed.opens_at))
         if clock is None:
             _run_fast(feeds, delivery, stopping)
         else:
@@ -66,9 +69,9 @@ def run(
 def _run_fast(feeds: Sequence[Feed], delivery: Delivery, stopping: threading.Event) -> None:
     while not stopping.is_set() and not all(feed.source.finished for feed in feeds):
         for feed in feeds:
-            events = feed.source.take(None, CHUNK_EVENTS)
-            if events:
-                delivery.send(feed.topic, feed.stream.advance(events, events[-1].occurred_at))
+            rows = feed.source.take(None, CHUNK_EVENTS)
+            if len(rows):
+                delivery.send(feed.topic, feed.stream.advance(rows, int(rows.times[-1])))
         delivery.tend(0)
 
 
@@ -88,10 +91,9 @@ def _run_paced(feeds: Sequence[Feed], delivery: Delivery, stopping: threading.Ev
 def _advance(feed: Feed, now: int, delivery: Delivery, stopping: threading.Event) -> None:
     """Send what is due by ``now``: heartbeats only once nothing more is."""
     while not stopping.is_set():
-        events = feed.source.take(now, CHUNK_EVENTS)
-        whole = len(events) < CHUNK_EVENTS
-        records: list[Outgoing] = feed.stream.advance(events, now if whole else events[-1].occurred_at)
-        delivery.send(feed.topic, records)
+        rows = feed.source.take(now, CHUNK_EVENTS)
+        whole = len(rows) < CHUNK_EVENTS
+        delivery.send(feed.topic, feed.stream.advance(rows, now if whole else int(rows.times[-1])))
         if whole:
             return
         delivery.tend(0)

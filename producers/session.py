@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 
-from penstock.avro import Encoder
 from penstock.contracts import contracts_of, load_contracts
 from penstock.errors import ExitCode, GaveUpWaiting
 from penstock.health import Health
@@ -30,16 +29,14 @@ from penstock.tracing import tracing
 from penstock.waiting import wait_for
 from producers.delivery import Delivery, Limits
 from producers.report import check_writable, show_truth, write_truth
+from producers.rows import Encoders
 from producers.run import Clock, Feed, run
-from producers.stream import Encode
 from producers.truth import TopicTruth, document
 from producers.watched import watched
 
 if TYPE_CHECKING:
     from penstock.tracing_spans import Tracing
     from producers.traces import Traces
-
-Encoders = Mapping[str, Encode]
 
 
 @dataclass(frozen=True)
@@ -135,22 +132,21 @@ def _quiet_collector() -> Iterator[None]:
 
 def _encoders(
     topic: Topic, settings: Settings, session: Session, health: Health, stopping: threading.Event
-) -> dict[str, Encode]:
+) -> Encoders:
     ids = schema_ids(settings)
-    found = wait_for(
+    return wait_for(
         "schema registry",
         partial(encoders_of, topic, ids),
         timeout_s=session.timeout_s,
         health=health,
         stopping=stopping,
     )
-    return dict(found)
 
 
-def encoders_of(topic: Topic, ids: SchemaIds) -> dict[str, Encode]:
+def encoders_of(topic: Topic, ids: SchemaIds) -> Encoders:
     """Return the encoders of the records of ``topic``. Raises as :meth:`SchemaIds.id_of` does."""
     contracts = contracts_of(topic, load_contracts())
-    return {name: Encoder(contract, ids.id_of(contract, topic)).encode for name, contract in contracts.items()}
+    return Encoders(contracts, {name: ids.id_of(contract, topic) for name, contract in contracts.items()})
 
 
 @contextmanager

@@ -4,7 +4,13 @@ from collections.abc import Sequence
 from math import ceil, floor
 from typing import Protocol
 
-from producers.events import Event, PartitionOf, Workload
+import numpy as np
+
+from producers.events import Event, Ints, Workload
+from producers.rows import NO_ROWS, Encoders, Rows
+
+AHEAD_MS, AHEAD_EVENTS = 1_000, 4_096
+"""How far ahead of its time a model makes events: a call for a few at a time costs as much as one for many."""
 
 
 class Source(Protocol):
@@ -18,7 +24,7 @@ class Source(Protocol):
     def expected(self) -> int | None:
         """How many there will be in all; None where nobody knows."""
 
-    def take(self, until: int | None, limit: int) -> list[Event]:
+    def take(self, until: int | None, limit: int) -> Rows:
         """Return the next events, with times up to ``until`` (None: however late), at most ``limit``."""
 
     def delay(self, by_ms: int) -> None:
@@ -55,7 +61,7 @@ class Schedule:
     def _stop_at_end(self) -> int | None:
         return None if self._end is None else max(ceil((self._end - self._start) / self._step), 0)
 
-    def take(self, until: int | None, limit: int) -> list[int]:
+    def take(self, until: int | None, limit: int) -> Ints:
         """Return the next times, up to ``until``, at most ``limit``."""
         stop = self._next + limit
         expected = self.expected
@@ -63,9 +69,9 @@ class Schedule:
             stop = min(stop, expected)
         if until is not None:
             stop = min(stop, floor((until + 1 - self._start) / self._step) + 1)
-        times = [self.at(number) for number in range(self._next, stop)]
-        while until is not None and times and times[-1] > until:
-            times.pop()
+        times = self._start + (np.arange(self._next, stop) * self._step).astype(np.int64)
+        if until is not None:
+            times = times[: times.searchsorted(until, side="right")]
         self._next += len(times)
         return times
 
@@ -77,61 +83,81 @@ class Schedule:
 class Modelled:
     """A :class:`Source` of a model's events on a schedule."""
 
-    def __init__(self, workload: Workload, schedule: Schedule) -> None:
+    def __init__(self, workload: Workload, schedule: Schedule, encoders: Encoders) -> None:
         self._workload = workload
         self._schedule = schedule
+        self._encoders = encoders
+        self._ahead = NO_ROWS
+        """Made, and not taken."""
 
     @property
     def finished(self) -> bool:
         """See :class:`Source`."""
-        return self._schedule.finished
+        return self._schedule.finished and not len(self._ahead)
 
     @property
     def expected(self) -> int | None:
         """See :class:`Source`."""
         return self._schedule.expected
 
-    def take(self, until: int | None, limit: int) -> list[Event]:
+    def take(self, until: int | None, limit: int) -> Rows:
         """See :class:`Source`."""
-        return self._workload.batch(self._schedule.take(until, limit))
+        taken = self._from_ahead(until, limit)
+        while len(taken) < limit and not len(self._ahead):
+            self._ahead = self._make(until, limit)
+            more = self._from_ahead(until, limit - len(taken))
+            if not len(more):
+                break
+            taken = taken.joined(more)
+        return taken
+
+    def _from_ahead(self, until: int | None, limit: int) -> Rows:
+        ahead = self._ahead
+        due = len(ahead) if until is None else int(ahead.times.searchsorted(until, side="right"))
+        count = min(due, limit)
+        self._ahead = ahead.picked(slice(count, None))
+        return ahead.picked(slice(0, count))
+
+    def _make(self, until: int | None, limit: int) -> Rows:
+        if until is None:
+            times = self._schedule.take(None, limit)
+        else:
+            times = self._schedule.take(until + AHEAD_MS, AHEAD_EVENTS)
+        return self._encoders.rows(self._workload.batch(times)) if len(times) else NO_ROWS
 
     def delay(self, by_ms: int) -> None:
         """See :class:`Source`."""
         self._schedule.delay(by_ms)
+        self._ahead = self._ahead.shifted(by_ms)
 
 
 class History:
     """A :class:`Source` of events that are known, in event-time order."""
 
-    def __init__(self, events: Sequence[Event]) -> None:
-        self._events = events
-        self._next = 0
-        self._shift = 0
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._expected = len(rows)
 
     @property
     def finished(self) -> bool:
         """See :class:`Source`."""
-        return self._next >= len(self._events)
+        return not len(self._rows)
 
     @property
     def expected(self) -> int | None:
         """See :class:`Source`."""
-        return len(self._events)
+        return self._expected
 
-    def take(self, until: int | None, limit: int) -> list[Event]:
+    def take(self, until: int | None, limit: int) -> Rows:
         """See :class:`Source`."""
-        chosen: list[Event] = []
-        for event in self._events[self._next : self._next + limit]:
-            at = event.occurred_at + self._shift
-            if until is not None and at > until:
-                break
-            chosen.append(event if not self._shift else at_time(event, at))
-        self._next += len(chosen)
-        return chosen
+        due = len(self._rows) if until is None else int(self._rows.times.searchsorted(until, side="right"))
+        count = min(due, limit)
+        taken, self._rows = self._rows.picked(slice(0, count)), self._rows.picked(slice(count, None))
+        return taken
 
     def delay(self, by_ms: int) -> None:
         """See :class:`Source`."""
-        self._shift += by_ms
+        self._rows = self._rows.shifted(by_ms)
 
 
 def as_if_now(events: Sequence[Event], start: int, speed: float) -> list[Event]:
@@ -140,11 +166,6 @@ def as_if_now(events: Sequence[Event], start: int, speed: float) -> list[Event]:
         return []
     first = events[0].occurred_at
     return [at_time(event, start + int((event.occurred_at - first) / speed)) for event in events]
-
-
-def placed(events: Sequence[Event], partition_of: PartitionOf) -> list[Event]:
-    """Return ``events`` with their partitions."""
-    return [event._replace(partition=partition_of(event.key)) for event in events]
 
 
 def at_time(event: Event, occurred_at: int) -> Event:

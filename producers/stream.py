@@ -1,28 +1,64 @@
-"""One topic's stream: events with their faults and heartbeats, encoded, in the order to send them. Pure."""
+"""One topic's stream: events with their faults and heartbeats in the order to send them. Pure."""
 
 import random
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
 
 from penstock.pipeline import NO_TIME
-from producers.events import Event
-from producers.faults import FAR_FUTURE_MS, FaultInjector, Faults, Planned
-from producers.lanes import Lanes, closing_time
-from producers.truth import Tally, TopicTruth
-
-Encode = Callable[[Mapping[str, Any]], bytes]
+from producers.faults import (
+    APPLIED,
+    DEAD,
+    DUPLICATE,
+    FAR_FUTURE_MS,
+    LATE,
+    POISONS,
+    FaultInjector,
+    Faults,
+    Poison,
+    spoiled,
+)
+from producers.lanes import HEARTBEAT_MS, Lanes, closing_time
+from producers.rows import NO_ROWS, Encoders, Rows, moved
+from producers.truth import Report, TopicTruth
 
 HEARTBEAT = "Heartbeat"
 
 
 class Outgoing(NamedTuple):
-    """A record to send, and where to count its acknowledgement."""
+    """A record to send, and who takes its delivery report."""
 
     value: bytes
-    key: str | None
+    key: bytes | None
     partition: int
-    tally: Tally
+    report: Report
+
+
+@dataclass
+class Batch:
+    """Records to send, in order: a list of each part of :class:`Outgoing`."""
+
+    values: list[bytes] = field(default_factory=list)
+    keys: list[bytes | None] = field(default_factory=list)
+    partitions: list[int] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def row(self, position: int) -> Outgoing:
+        """Return one record."""
+        return Outgoing(self.values[position], self.keys[position], self.partitions[position], self.reports[position])
+
+    def add(self, *records: Outgoing) -> None:
+        """Append records."""
+        for value, key, partition, report in records:
+            self.values.append(value)
+            self.keys.append(key)
+            self.partitions.append(partition)
+            self.reports.append(report)
 
 
 @dataclass(frozen=True)
@@ -38,12 +74,12 @@ class Pulse:
 
 
 class Stream:
-    """Turns events into records to send."""
+    """Turns encoded events into records to send."""
 
     def __init__(
         self,
         truth: TopicTruth,
-        encoders: Mapping[str, Encode],
+        encoders: Encoders,
         pulse: Pulse,
         rng: random.Random,
         faults: Faults | None = None,
@@ -52,91 +88,117 @@ class Stream:
         self._encoders = encoders
         self._pulse = pulse
         self._rng = rng
-        self._injector = None if faults is None or faults.none else FaultInjector(faults, rng)
+        self._injector = None if faults is None or faults.none else FaultInjector(faults, rng.getrandbits(63))
         self._lanes = Lanes(truth.partitions)
         self._heartbeats = pulse.on_the_way
         self._all_partitions = range(truth.partitions)
         self._clock = NO_TIME
 
-    def advance(self, events: Iterable[Event], clock: int) -> list[Outgoing]:
+    def advance(self, rows: Rows, clock: int) -> Batch:
         """Return what is to be sent up to ``clock``, given the events up to it, in event-time order.
 
         A partition that had nothing for a second of the clock gets a heartbeat. The clock never goes back.
         """
         self._clock = max(clock, self._clock)
-        if self._injector is None:
-            planned = [Planned(event.occurred_at, 0, "applied", event) for event in events]
-        else:
-            self._injector.hold(events)
-            planned = self._injector.release(self._clock)
-        out = self._send(planned)
+        if self._injector is not None:
+            self._injector.hold(rows)
+            rows = self._injector.release(self._clock)
+        out = self._send(rows)
         if self._heartbeats and self._clock >= self._lanes.next_beat:
             self._beat(out, self._clock)
         return out
 
-    def close(self, *, final: bool) -> list[Outgoing]:
+    def close(self, *, final: bool) -> Batch:
         """Return what is still held, and with ``final`` a heartbeat to each partition that makes all panes final."""
-        out = self._send(self._injector.release_all()) if self._injector else []
-        newest = max(self._clock, *self._lanes.newest)
+        out = self._send(self._injector.release_all() if self._injector else NO_ROWS)
+        newest = max(self._clock, int(self._lanes.newest.max()))
         if final and newest != NO_TIME:
             at = closing_time(newest)
-            out += [self._heartbeat(partition, at) for partition in self._all_partitions]
+            out.add(*(self._heartbeat(partition, at) for partition in self._all_partitions))
         return out
 
-    def _send(self, planned: Iterable[Planned]) -> list[Outgoing]:
-        out: list[Outgoing] = []
-        lanes, heartbeats = self._lanes, self._heartbeats
-        for item in planned:
-            if heartbeats and item.due >= lanes.next_beat:
-                self._beat(out, item.due)
-            out.append(self._record(item))
+    def _send(self, rows: Rows) -> Batch:
+        """Return the records of ``rows``, in the order of their turns, with the heartbeats that are due between."""
+        out = Batch()
+        if not len(rows):
+            return out
+        beats: list[tuple[int, list[Outgoing]]] = []
+        borders = self._borders(rows)
+        for start, end in zip(borders, [*borders[1:], len(rows)], strict=True):
+            due = int(rows.facts["due"][start])
+            if self._heartbeats and due >= self._lanes.next_beat:
+                before = Batch()
+                self._beat(before, due)
+                beats.append((start, [before.row(position) for position in range(len(before))]))
+            self._settle(rows.picked(slice(start, end)))
+        values, keys = rows.values.tolist(), rows.keys.tolist()
+        partitions = rows.facts["partition"].tolist()
+        reports = self.truth.note(rows.facts, self._encoders.records)
+        ends = [*(start for start, _ in beats), len(rows)]
+        begin = 0
+        for end, after in zip(ends, [*(beat for _, beat in beats), []], strict=True):
+            out.values += values[begin:end]
+            out.keys += keys[begin:end]
+            out.partitions += partitions[begin:end]
+            out.reports += reports[begin:end]
+            out.add(*after)
+            begin = end
         return out
 
-    def _record(self, item: Planned) -> Outgoing:
-        event, partition = item.event, item.event.partition
-        if item.fate == "dead":
-            return self._poison(item)
-        if item.fate == "late":
-            at = self._lanes.late_time(partition, self._rng)
+    def _borders(self, rows: Rows) -> list[int]:
+        """Return where a stretch begins within which no heartbeat can be due."""
+        if not self._heartbeats:
+            return [0]
+        return [0, *(np.flatnonzero(np.diff(rows.facts["due"] // HEARTBEAT_MS)) + 1).tolist()]
+
+    def _settle(self, rows: Rows) -> None:
+        """Make events late and break others, as their fates say, in place; and note the rest in their lanes."""
+        facts = rows.facts
+        if self._injector is not None:
+            late = np.flatnonzero(facts["fate"] == LATE)
+            chances = self._injector.lateness(facts["number"][late])
+            for position, chance in zip(late.tolist(), chances, strict=True):
+                self._make_late(rows, position, chance)
+            for position in np.flatnonzero(facts["fate"] == DEAD).tolist():
+                rng = self._injector.rng(int(facts["number"][position]))
+                poison = POISONS[facts["poison"][position]]
+                rows.values[position] = _poison(poison, rows.values[position], rng)
+        in_time = facts[facts["fate"] <= DUPLICATE]
+        self._lanes.wrote(in_time["partition"], in_time["occurred_at"])
+
+    def _make_late(self, rows: Rows, position: int, chance: float) -> None:
+        at = self._lanes.late_time(int(rows.facts["partition"][position]), chance)
+        if at is None:
             # Where nothing is known of a partition nothing can be late: the event goes as it is.
-            item = item._replace(fate="applied") if at is None else item._replace(event=_moved(event, at))
-        tally = self.truth.note(item)
-        fields = item.event.fields
-        if item.fate != "late":
-            self._lanes.wrote(partition, fields["occurred_at"])
-        return Outgoing(self._encoders[event.record](fields), event.key, partition, tally)
+            rows.facts["fate"][position] = APPLIED
+        else:
+            rows.facts["occurred_at"][position] = at
+            rows.values[position] = moved(rows.values[position], at)
 
-    def _poison(self, item: Planned) -> Outgoing:
-        event, poison = item.event, item.poison
-        if poison is None or self._injector is None:
-            raise ValueError(f"{item} is no poison")
-        if poison == "far-future":
-            event = _moved(event, FAR_FUTURE_MS, event_id=_uuid(self._rng))
-        payload = self._injector.spoil(poison, self._encoders[event.record](event.fields))
-        return Outgoing(payload, event.key, event.partition, self.truth.note(item))
-
-    def _beat(self, out: list[Outgoing], clock: int) -> None:
+    def _beat(self, out: Batch, clock: int) -> None:
         """Send a heartbeat to each partition that had nothing; in a live run to the others as well, as a probe of how
         long it takes to the views. Theirs carries no newer time than their events do: nothing gets late by it."""
         at, idle = self._lanes.beat(clock)
         if self._pulse.now is None:
-            out += [self._heartbeat(partition, at) for partition in idle]
+            out.add(*(self._heartbeat(partition, at) for partition in idle))
             return
         sent_at = self._pulse.now()
-        times = ((p, at if p in idle else self._lanes.newest[p]) for p in self._all_partitions)
-        out += [self._heartbeat(partition, time, sent_at) for partition, time in times]
+        times = [(p, at if p in idle else int(self._lanes.newest[p])) for p in self._all_partitions]
+        out.add(*(self._heartbeat(partition, time, sent_at) for partition, time in times))
 
     def _heartbeat(self, partition: int, at: int, sent_at: int | None = None) -> Outgoing:
         tally = self.truth.tally("control", HEARTBEAT)
         tally.sent += 1
-        self._lanes.newest[partition] = max(self._lanes.newest[partition], at)
+        self._lanes.heartbeat(partition, at)
         event_id = _uuid(self._rng)
         fields = {"event_id": event_id, "occurred_at": at, "source": self._pulse.source, "sent_at": sent_at}
-        return Outgoing(self._encoders[HEARTBEAT](fields), None, partition, tally)
+        return Outgoing(self._encoders.one(HEARTBEAT, fields), None, partition, tally.delivered)
 
 
-def _moved(event: Event, occurred_at: int, **changes: Any) -> Event:
-    return event._replace(fields={**event.fields, "occurred_at": occurred_at, **changes})
+def _poison(poison: Poison, value: bytes, rng: random.Random) -> bytes:
+    if poison == "far-future":
+        value = moved(value, FAR_FUTURE_MS, _uuid(rng).encode())
+    return spoiled(poison, value, rng)
 
 
 def _uuid(rng: random.Random) -> str:

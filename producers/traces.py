@@ -40,7 +40,7 @@ class Traces:
         attributes = messaging("send", "send", topic)
         attributes["messaging.destination.partition.id"] = str(record.partition)
         if record.key is not None:
-            attributes["messaging.kafka.message.key"] = record.key
+            attributes["messaging.kafka.message.key"] = record.key.decode()
         span = self._tracing.begin(f"send {topic}", SpanKind.PRODUCER, attributes)
         headers = self._tracing.headers(span.get_span_context())
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from penstock.progress import Progress
-from producers.events import Event
+from producers.rows import Rows
 from producers.run import Feed
 from producers.sources import Source
 
@@ -34,11 +34,11 @@ class _Watched:
         """See :class:`Source`."""
         return self._source.expected
 
-    def take(self, until: int | None, limit: int) -> list[Event]:
+    def take(self, until: int | None, limit: int) -> Rows:
         """See :class:`Source`."""
-        events = self._source.take(until, limit)
-        self._progress.advance(len(events), self._topic)
-        return events
+        rows = self._source.take(until, limit)
+        self._progress.advance(len(rows), self._topic)
+        return rows
 
     def delay(self, by_ms: int) -> None:
         """See :class:`Source`."""

@@ -1,27 +1,35 @@
-"""Orders as a shop has them: customers and products by Zipf, a day's rhythm, orders that live on.
+"""Orders as a shop has them: customers and products by Zipf, a day's rhythm, orders that live on. In columns.
 
 The pace is the caller's; the rhythm decides *who* buys: customers whose local hour is busy. An order is placed, paid,
-shipped, and sometimes returned; or cancelled instead. Each step has its own delay, minutes of a real shop told in
-seconds, so that a short run shows whole lives.
+shipped, and sometimes returned; or cancelled instead (see :mod:`producers.order_lives`). What an order is made of
+follows from its number and the time it was placed at, so a cancellation can say it again.
 """
 
-import heapq
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
-from producers.chance import Draws, EventIds, stream_of, zipf_weights
-from producers.events import Event, PartitionOf
+import numpy as np
+import numpy.typing as npt
+
+from penstock.avro_cells import Texts, Vocabulary
+from penstock.avro_encoding_columns import Columns, Items, Lists, Optional
+from producers.chance import Bytes, Choice, Draws, Ints, numbered, stream_of, zipf_weights
+from producers.events import Made, Part, PartitionOf
+from producers.order_lives import PAID, SHIPPED, Events, Lives
 
 SOURCE = "penstock-produce"
 TOPIC = "orders"
 
 HOUR_MS = 3_600_000
-MAX_LIVING_ORDERS = 50_000
-"""Orders that wait for their next step; beyond, the next step of one comes early, so that memory is bounded."""
 
 _PRODUCTS = 1_000
 _GUESTS = 0.1
 _MAX_LINES = 8
+_TRIES = 4
+"""How often somebody is thought of whose hour may be quiet, before one is taken whose hour it is not."""
+
+_ORDER_DIGITS = 12
 
 # (country, currency, hours ahead of UTC, share of the customers)
 _COUNTRIES = (
@@ -29,161 +37,157 @@ _COUNTRIES = (
     ("United States", "USD", -5, 11), ("Netherlands", "EUR", 1, 7), ("Spain", "EUR", 1, 6),
     ("Sweden", "SEK", 1, 5), ("Poland", "PLN", 1, 4), ("Australia", "AUD", 10, 3), ("Japan", "JPY", 9, 2),
 )  # fmt: skip
+_NAMES = Vocabulary([row[0] for row in _COUNTRIES])
+_CURRENCIES = Vocabulary([row[1] for row in _COUNTRIES])
+_HOURS_AHEAD = np.array([row[2] for row in _COUNTRIES])
+_HOMES = Choice([row[3] for row in _COUNTRIES])
 
 # How likely somebody who thinks of buying does so, by local hour.
-_ACTIVITY = (
+_ACTIVITY = np.array((
     .15, .10, .07, .05, .05, .08, .15, .30, .50, .65, .75, .80,
     .90, .85, .75, .70, .70, .75, .85, .95, 1., .90, .60, .30,
-)  # fmt: skip
+))  # fmt: skip
 
-# (steps of a life with the mean delay before each in ms, weight)
-_LIVES: tuple[tuple[tuple[tuple[str, float], ...], int], ...] = (
-    ((("OrderPaid", 4_000), ("OrderShipped", 20_000)), 92),
-    ((("OrderPaid", 4_000), ("OrderShipped", 20_000), ("RETURNED", 40_000)), 3),
-    ((("CUSTOMER", 8_000),), 2),
-    ((("PAYMENT_FAILED", 6_000),), 2),
-    ((("OrderPaid", 4_000), ("OUT_OF_STOCK", 10_000)), 1),
-)
-_CANCELS = {"RETURNED", "CUSTOMER", "PAYMENT_FAILED", "OUT_OF_STOCK"}
-
-_METHODS = (("CARD", 70), ("WALLET", 20), ("INVOICE", 10))
-_CARRIERS = (("royal-mail", 40), ("dhl", 30), ("ups", 20), ("dpd", 10))
+_SOURCES = Vocabulary([SOURCE])
+_REASONS = Vocabulary(["RETURNED", "CUSTOMER", "PAYMENT_FAILED", "OUT_OF_STOCK"])
+"""In the order of the steps' kinds, behind the shipped one."""
+_METHODS, _METHOD = Vocabulary(["CARD", "WALLET", "INVOICE"]), Choice([70, 20, 10])
+_CARRIERS, _CARRIER = Vocabulary(["royal-mail", "dhl", "ups", "dpd"]), Choice([40, 30, 20, 10])
 _QUANTITIES = ((1, 60), (2, 18), (3, 8), (4, 4), (6, 6), (12, 4))
+_SIZES = Choice([0.6**n for n in range(_MAX_LINES)])
 
 
-class Customer(NamedTuple):
-    """Who buys; ``customer_id`` is None for a guest."""
+@dataclass(frozen=True)
+class Contents:
+    """What some orders are made of: the customer (-1: a guest), the country, and the lines."""
 
-    customer_id: str | None
-    country: str
-    currency: str
-    utc_offset_ms: int
-
-
-class Line(NamedTuple):
-    """An item of an order, made once and shared by all orders that have it."""
-
-    item: dict[str, object]
-    total_e4: int
-
-
-class Life(NamedTuple):
-    """What is still to come of an order."""
-
-    order_id: str
-    partition: int
-    customer: Customer
-    amount_e4: int
-    items: list[dict[str, object]]
-    steps: tuple[tuple[str, float], ...]
+    customers: Ints
+    countries: Ints
+    counts: Ints
+    lines: Ints
 
 
 class OrderWorkload:
     """A :class:`producers.events.Workload` of orders."""
 
     def __init__(self, seed: int, customers: int, partition_of: PartitionOf) -> None:
-        rng = stream_of(seed, "orders")
-        self._rng = rng
         self._partition_of = partition_of
-        self._event_id = EventIds(stream_of(seed, "orders/ids"))
-        self._customers = Draws(rng, _customers(seed, customers), zipf_weights(customers, 0.9))
-        self._guests = Draws(rng, [_customer(None, row) for row in _COUNTRIES], _weights(_COUNTRIES))
-        lines, weights = _lines(seed)
-        self._lines = Draws(rng, lines, weights)
-        self._sizes = Draws(rng, range(1, _MAX_LINES + 1), [0.6**n for n in range(_MAX_LINES)])
-        self._lives = Draws(rng, [life for life, _ in _LIVES], _weights(_LIVES))
-        self._methods = Draws(rng, [name for name, _ in _METHODS], _weights(_METHODS))
-        self._carriers = Draws(rng, [name for name, _ in _CARRIERS], _weights(_CARRIERS))
-        self._run = f"{rng.getrandbits(32):08x}"
-        self._placed = 0
-        self._living: list[tuple[float, int, Life]] = []
-        self._steps = 0
+        self._lives = Lives(seed)
+        self._catalogue = Catalogue(seed)
+        self._draws = {
+            purpose: Draws(seed, f"orders/{purpose}")
+            for purpose in ("ids", "guests", "tries", "moods", "sizes", "lines", "methods", "carriers")
+        }
+        self._customer = Choice(zipf_weights(customers, 0.9))
+        self._homes = _HOMES.of(Draws(seed, "orders/homes").uniform(np.arange(customers)))
+        self._customer_digits = max(6, len(str(customers)))
+        self._run = f"o-{stream_of(seed, 'orders/run').getrandbits(32):08x}-"
+        self._made = 0
 
-    def batch(self, times: Sequence[int]) -> list[Event]:
-        """See :class:`producers.events.Workload`: the step of an order that is due, else a new order."""
-        living = self._living
+    def batch(self, times: Ints) -> Made:
+        """See :class:`producers.events.Workload`."""
+        size = len(times)
+        events = self._lives.at(times)
+        ids = self._draws["ids"].uuids(np.arange(self._made, self._made + size))
+        self._made += size
+        keys = numbered(self._run, events.orders + 1, _ORDER_DIGITS)
+        amounts, units = np.zeros(size, np.int64), np.zeros(size, np.int64)
+        parts = []
+        for record, chosen, columns_of in self._kinds(events):
+            places = np.flatnonzero(chosen)
+            if not len(places):
+                continue
+            columns = columns_of(Events(*(column[places] for column in events)))
+            parts.append(Part(record, places, {
+                "event_id": Texts(ids[places]), "occurred_at": times[places],
+                "source": _SOURCES.at(np.zeros(len(places), np.int64)), "order_id": Texts(keys[places]), **columns,
+            }))  # fmt: skip
+            lines = columns.get("items")
+            if isinstance(lines, Lists):
+                amounts[places], units[places] = self._catalogue.sums(lines.counts, lines.codes)
+        texts = keys.view(f"S{keys.shape[1]}").ravel().tolist()
+        return Made(times, self._partition_of(keys), texts, parts, amounts, units)
+
+    def _kinds(self, events: Events) -> list[tuple[str, npt.NDArray[np.bool_], Callable[[Events], Columns]]]:
+        kinds = events.kinds
         return [
-            self._next_step(at)
-            if living and (living[0][0] <= at or len(living) >= MAX_LIVING_ORDERS)
-            else self._place(at)
-            for at in times
+            ("OrderPlaced", kinds < 0, self._placed),
+            ("OrderPaid", kinds == PAID, self._paid),
+            ("OrderShipped", kinds == SHIPPED, self._shipped),
+            ("OrderCancelled", kinds > SHIPPED, self._cancelled),
         ]
 
-    def _place(self, at: int) -> Event:
-        customer = self._customer(at)
-        self._placed += 1
-        order_id = f"o-{self._run}-{self._placed}"
-        draw = self._lines.one
-        lines = [draw() for _ in range(self._sizes.one())]
-        items = [line[0] for line in lines]
-        amount_e4 = sum([line[1] for line in lines])
-        partition = self._partition_of(order_id)
-        self._wait(at, Life(order_id, partition, customer, amount_e4, items, self._lives.one()))
-        fields = {
-            "event_id": self._event_id.one(), "occurred_at": at, "source": SOURCE, "order_id": order_id,
-            "customer_id": customer.customer_id, "country": customer.country, "currency": customer.currency,
-            "amount_e4": amount_e4, "items": items,
-        }  # fmt: skip
-        return Event("OrderPlaced", order_id, partition, fields)
+    def _placed(self, events: Events) -> Columns:
+        contents = self._contents(events)
+        known = contents.customers >= 0
+        ids = numbered("c-", np.maximum(contents.customers, 0) + 1, self._customer_digits)
+        return {"customer_id": Optional(Texts(ids), known), **self._trade(contents)}
 
-    def _customer(self, at: int) -> Customer:
-        random = self._rng.random
-        draw = self._guests.one if random() < _GUESTS else self._customers.one
-        for _ in range(4):
-            customer = draw()
-            if random() < _ACTIVITY[(at + customer[3]) // HOUR_MS % 24]:
-                break
-        return customer
+    def _paid(self, events: Events) -> Columns:
+        return {"method": _METHODS.at(_METHOD.of(self._draws["methods"].uniform(events.orders)))}
 
-    def _wait(self, at: int, life: Life) -> None:
-        self._steps += 1
-        delay = self._rng.expovariate(1.0 / life.steps[0][1])
-        heapq.heappush(self._living, (at + delay, self._steps, life))
+    def _shipped(self, events: Events) -> Columns:
+        return {"carrier": _CARRIERS.at(_CARRIER.of(self._draws["carriers"].uniform(events.orders)))}
 
-    def _next_step(self, at: int) -> Event:
-        life = heapq.heappop(self._living)[2]
-        step = life.steps[0][0]
-        if len(life.steps) > 1:
-            self._wait(at, life._replace(steps=life.steps[1:]))
-        fields: dict[str, object] = {
-            "event_id": self._event_id.one(), "occurred_at": at, "source": SOURCE, "order_id": life.order_id,
-        }  # fmt: skip
-        if step == "OrderPaid":
-            fields["method"] = self._methods.one()
-        elif step == "OrderShipped":
-            fields["carrier"] = self._carriers.one()
-        else:
-            fields |= {
-                "reason": step, "country": life.customer.country, "currency": life.customer.currency,
-                "amount_e4": life.amount_e4, "items": life.items,
-            }  # fmt: skip
-        return Event("OrderCancelled" if step in _CANCELS else step, life.order_id, life.partition, fields)
+    def _cancelled(self, events: Events) -> Columns:
+        return {"reason": _REASONS.at(events.kinds - SHIPPED - 1), **self._trade(self._contents(events))}
+
+    def _trade(self, contents: Contents) -> Columns:
+        amounts, _ = self._catalogue.sums(contents.counts, contents.lines)
+        return {
+            "country": _NAMES.at(contents.countries),
+            "currency": _CURRENCIES.at(contents.countries),
+            "amount_e4": amounts,
+            "items": Lists(contents.counts, contents.lines, self._catalogue.items),
+        }
+
+    def _contents(self, events: Events) -> Contents:
+        customers, countries = self._buyers(events.orders, events.placed_at)
+        counts = _SIZES.of(self._draws["sizes"].uniform(events.orders)) + 1
+        firsts = np.cumsum(counts) - counts
+        ranks = np.arange(int(counts.sum())) - np.repeat(firsts, counts)
+        draws = self._draws["lines"].uniform(np.repeat(events.orders, counts) * _MAX_LINES + ranks)
+        return Contents(customers, countries, counts, self._catalogue.line.of(draws))
+
+    def _buyers(self, orders: Ints, placed_at: Ints) -> tuple[Ints, Ints]:
+        """Return the customers (-1: a guest) and countries: the first ones thought of whose hour is not too quiet."""
+        customers, countries = np.empty_like(orders), np.empty_like(orders)
+        guests = self._draws["guests"].uniform(orders) < _GUESTS
+        open_ = np.arange(len(orders))
+        for attempt in range(_TRIES):
+            numbers = orders[open_] * _TRIES + attempt
+            drawn, guest = self._draws["tries"].uniform(numbers), guests[open_]
+            customer = np.where(guest, -1, self._customer.of(drawn))
+            country = np.where(guest, _HOMES.of(drawn), self._homes[customer])
+            customers[open_], countries[open_] = customer, country
+            hours = (placed_at[open_] // HOUR_MS + _HOURS_AHEAD[country]) % 24
+            open_ = open_[self._draws["moods"].uniform(numbers) >= _ACTIVITY[hours]]
+        return customers, countries
 
 
-def _weights(rows: Sequence[tuple[object, ...]]) -> list[float]:
-    """Return the last column."""
-    return [float(str(row[-1])) for row in rows]
+class Catalogue:
+    """Every product in every usual quantity, chosen by popularity × how usual the quantity is."""
 
+    def __init__(self, seed: int) -> None:
+        rng = stream_of(seed, "orders/products")
+        prices_e4 = [max(5, round(rng.lognormvariate(5.8, 0.9))) * 100 for _ in range(_PRODUCTS)]
+        quantities = np.array([quantity for quantity, _ in _QUANTITIES])
+        self._products = np.repeat(np.arange(_PRODUCTS), len(quantities))
+        self._quantities = np.tile(quantities, _PRODUCTS)
+        self._prices_e4 = np.array(prices_e4)[self._products]
+        usual = np.tile(np.array([weight for _, weight in _QUANTITIES], np.float64), _PRODUCTS)
+        self.line = Choice(zipf_weights(_PRODUCTS)[self._products] * usual)
 
-def _customers(seed: int, count: int) -> list[Customer]:
-    rng = stream_of(seed, "orders/customers")
-    homes = rng.choices(_COUNTRIES, _weights(_COUNTRIES), k=count)
-    return [_customer(f"c-{number:06}", home) for number, home in enumerate(homes, 1)]
+    @cached_property
+    def items(self) -> Items:
+        """All of them."""
+        names: Bytes = numbered("sku-", self._products + 1, 4)
+        columns: Columns = {"sku": Texts(names), "quantity": self._quantities, "unit_price_e4": self._prices_e4}
+        return Items(columns, len(self._products))
 
-
-def _customer(customer_id: str | None, home: tuple[str, str, int, int]) -> Customer:
-    country, currency, hours, _ = home
-    return Customer(customer_id, country, currency, hours * HOUR_MS)
-
-
-def _lines(seed: int) -> tuple[list[Line], list[float]]:
-    """Return every product in every usual quantity, with its weight: popularity × how usual the quantity is."""
-    rng = stream_of(seed, "orders/products")
-    lines, weights = [], []
-    for number, popularity in enumerate(zipf_weights(_PRODUCTS), 1):
-        price_e4 = max(5, round(rng.lognormvariate(5.8, 0.9))) * 100
-        for quantity, usual in _QUANTITIES:
-            item = {"sku": f"sku-{number:04}", "quantity": quantity, "unit_price_e4": price_e4}
-            lines.append(Line(item, quantity * price_e4))
-            weights.append(popularity * usual)
-    return lines, weights
+    def sums(self, counts: Ints, lines: Ints) -> tuple[Ints, Ints]:
+        """Return amount (in 1/10,000) and units of orders that have the next ``counts`` of ``lines`` each."""
+        firsts = np.cumsum(counts) - counts
+        quantities = self._quantities[lines]
+        totals = quantities * self._prices_e4[lines]
+        return np.add.reduceat(totals, firsts), np.add.reduceat(quantities, firsts)

@@ -33,7 +33,7 @@ from producers.modelled import Plan, start, topics_of
 from producers.retail import gather
 from producers.run import wall_clock
 from producers.session import Session, encoders_of
-from producers.stream import Outgoing
+from producers.stream import Batch
 from producers.truth import Tally
 
 SAMPLES = sorted((Path(__file__).parents[2] / "samples" / "online-retail").glob("*.csv"))
@@ -159,9 +159,9 @@ def test_a_replay_with_a_wrong_row_sends_the_others_and_ends_in_1(embedded: Any,
     assert truth_of(path)["topics"]["orders"]["fates"]["applied"] == len(gather(open_all(SAMPLES[:1])).events)
 
 
-def records(tally: Tally, count: int) -> list[Outgoing]:
+def records(tally: Tally, count: int, value: bytes = b"x" * 100) -> Batch:
     tally.sent += count
-    return [Outgoing(b"x" * 100, "key", 0, tally)] * count
+    return Batch([value] * count, [b"key"] * count, [0] * count, [tally.delivered] * count)
 
 
 def test_memory_is_bounded_while_the_broker_is_away_and_a_stop_is_heard(new_embedded: Callable[[], Any]) -> None:
@@ -188,7 +188,7 @@ def test_memory_is_bounded_while_the_broker_is_away_and_a_stop_is_heard(new_embe
     watcher.start()
     tracemalloc.start()
     with pytest.raises(Stopped):
-        delivery.send("orders", records(tally, 1_000_000))
+        delivery.send("orders", records(tally, 250_000))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     watcher.join()
@@ -215,7 +215,7 @@ def test_a_record_that_the_broker_never_takes_ends_the_run_with_its_reason(embed
     delivery = Delivery(embedded.settings("big-"), Health(), threading.Event(), CollectorRegistry())
     tally = delivery.open(topics_of(("orders",)))["orders"].tally("applied", "OrderPlaced")
     with pytest.raises(PenstockError, match="big-orders refuses"):
-        delivery.send("big-orders", [Outgoing(b"x" * 20_000_000, "key", 0, tally)])
+        delivery.send("big-orders", records(tally, 1, b"x" * 20_000_000))
 
 
 def test_the_metrics_count_what_is_acknowledged(embedded: Any) -> None:
@@ -237,7 +237,7 @@ def test_a_truth_that_cannot_be_written_is_told_before_anything_is_sent(embedded
 
 
 def test_every_record_of_a_source_topic_has_an_encoder() -> None:
-    assert set(encoders_of(BY_NAME["telemetry"], LockedIds())) == {
+    assert set(encoders_of(BY_NAME["telemetry"], LockedIds()).records) == {
         "ReadingTaken", "DeviceConnected", "BatteryLow", "Heartbeat",
     }  # fmt: skip
 

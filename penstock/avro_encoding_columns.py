@@ -1,0 +1,166 @@
+"""Encoding in columns: many records of one contract at a time, to the same bytes as :class:`penstock.avro.Encoder`.
+
+Each record gets a slot of one buffer, wide enough for the longest. Field by field, the encodings of all records are
+laid into their slots where the field before ended. A field's encodings are cells of one width; what a cell holds beyond
+its own length is covered by the next field, or lies behind the record's end. At last the slots are cut into bytes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from penstock.avro_cells import Cells, Texts, constant, decimals, doubles, integers, joined_cells
+from penstock.avro_types import column_name, is_scaled, item_record, kind_of, plain_type
+from penstock.contracts import Contract, Schema
+
+Ints = npt.NDArray[np.int64]
+Numbers: TypeAlias = "npt.NDArray[np.int64] | npt.NDArray[np.float64]"
+
+
+@dataclass(frozen=True)
+class Optional:
+    """A column of a union with null: ``column`` where ``there``, else null (what ``column`` has there is ignored)."""
+
+    column: "Column"
+    there: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """Different items, as columns: encoded once, and then picked from by :class:`Lists`."""
+
+    columns: "Columns"
+    size: int
+
+
+@dataclass(frozen=True)
+class Lists:
+    """A column of arrays: record ``n`` has the next ``counts[n]`` of ``codes``, each a row of ``items``."""
+
+    counts: Ints
+    codes: Ints
+    items: Items
+
+
+Column: TypeAlias = "Numbers | Texts | Optional | Lists"
+Columns: TypeAlias = Mapping[str, "Column"]
+
+
+class ColumnEncoder:
+    """Encodes records of one contract, given as columns under the names that :class:`penstock.avro.Encoder` takes.
+
+    Integers, timestamps and decimals (unscaled) are integers of 64 bits; texts and enums are :class:`Texts`.
+    """
+
+    def __init__(self, contract: Contract, schema_id: int) -> None:
+        self._header = b"\0" + schema_id.to_bytes(4, "big")
+        self._schema = contract.schema
+        self._known: dict[str, tuple[Items, Cells]] = {}
+
+    def encode(self, columns: Columns, size: int) -> list[bytes]:
+        """Return the bytes of each of ``size`` records."""
+        if not size:
+            return []
+        cells: list[Cells | _Arrays] = [constant(self._header, size)]
+        for field in self._schema["fields"]:
+            cells += self._field(field, columns[_name(field)])
+        buffer, starts, ends = _laid_out(cells, size)
+        whole = buffer.tobytes()
+        return [whole[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+
+    def _field(self, field: Schema, column: Column) -> "list[Cells | _Arrays]":
+        if isinstance(column, Lists):
+            return self._lists(field, column)
+        return [_cells(field["type"], column)]
+
+    def _lists(self, field: Schema, column: Lists) -> "list[Cells | _Arrays]":
+        known = self._known.get(field["name"])
+        if known is None or known[0] is not column.items:
+            known = self._known[field["name"]] = column.items, _item_cells(field, column.items)
+        # A block with its count, and an empty one that ends the array; an empty array is that one alone.
+        counts = integers(column.counts)
+        counts = Cells(counts.cells, np.where(column.counts == 0, 0, counts.lengths))
+        return [counts, _Arrays(known[1], column.counts, column.codes), constant(b"\0", len(column.counts))]
+
+
+@dataclass(frozen=True)
+class _Arrays:
+    """The items of each record's array, one behind the other."""
+
+    items: Cells
+    counts: Ints
+    codes: Ints
+
+    @property
+    def width(self) -> int:
+        """The most bytes that a record's items take."""
+        sums = np.concatenate(([0], np.cumsum(self.items.lengths[self.codes])))
+        ends = np.cumsum(self.counts)
+        return int((sums[ends] - sums[ends - self.counts]).max(initial=0)) + self.items.width
+
+    def lay(self, buffer: npt.NDArray[np.uint8], at: Ints) -> None:
+        """Write the first item of all, then the second of those that have one, and so on."""
+        firsts = np.cumsum(self.counts) - self.counts
+        for rank in range(int(self.counts.max(initial=0))):
+            rows = np.flatnonzero(self.counts > rank)
+            places = at[rows]
+            self.items.picked(self.codes[firsts[rows] + rank]).lay(buffer, places)
+            at[rows] = places
+
+
+def _name(field: Schema) -> str:
+    name: str = field["name"] if is_scaled(field) else column_name(field)
+    return name
+
+
+def _laid_out(cells: "list[Cells | _Arrays]", size: int) -> tuple[npt.NDArray[np.uint8], Ints, Ints]:
+    """Return the buffer, and where each record begins and ends."""
+    width = sum(field.width for field in cells)
+    buffer = np.empty(size * width, np.uint8)
+    starts = np.arange(size, dtype=np.int64) * width
+    at = starts.copy()
+    for field in cells:
+        field.lay(buffer, at)
+    return buffer, starts, at
+
+
+def _item_cells(field: Schema, items: Items) -> Cells:
+    record = item_record(field["type"])
+    if record is None:
+        raise TypeError(f"{field['name']} is no array of records")
+    cells: list[Cells | _Arrays] = [_cells(part["type"], items.columns[_name(part)]) for part in record["fields"]]
+    buffer, starts, ends = _laid_out(cells, items.size)
+    return Cells(buffer.reshape(items.size, sum(part.width for part in cells)), ends - starts)
+
+
+def _cells(avro_type: Any, column: Column) -> Cells:
+    """Return the encodings of a field that is no array."""
+    if isinstance(avro_type, list):
+        return _optional(avro_type, column)
+    kind = kind_of(avro_type)[0]
+    if isinstance(column, Texts):
+        return column.symbols(plain_type(avro_type)["symbols"]) if kind == "enum" else column.cells()
+    if not isinstance(column, np.ndarray):
+        raise TypeError(f"{kind} can't be encoded from {type(column).__name__}")
+    if kind == "double":
+        return doubles(column)
+    if kind == "decimal":
+        return decimals(column.astype(np.int64, copy=False))
+    if kind in ("int", "long", "timestamp"):
+        return integers(column.astype(np.int64, copy=False))
+    raise TypeError(f"{kind} is not encoded in columns")
+
+
+def _optional(branches: list[Any], column: Column) -> Cells:
+    null = branches.index("null")
+    (content,) = [branch for branch in branches if branch != "null"]
+    there = column.there if isinstance(column, Optional) else None
+    cells = _cells(content, column.column if isinstance(column, Optional) else column)
+    whole = joined_cells(constant(bytes([2 * (1 - null)]), len(cells.lengths)), cells)
+    if there is None:
+        return whole
+    whole.cells[~there, 0] = 2 * null
+    return Cells(whole.cells, np.where(there, whole.lengths, 1))
