@@ -10,7 +10,6 @@ lie in memory, and what is produced goes to the embedded broker, in a process of
 import argparse
 import asyncio
 import json
-import logging
 import os
 import random
 import statistics
@@ -42,6 +41,7 @@ from penstock.avro import Decoder
 from penstock.contracts import load_contracts
 from penstock.frontier import Frontier
 from penstock.health import Health
+from penstock.log import configure_logging
 from penstock.pipeline import NO_TIME, fingerprint
 from penstock.schema_ids import LockedIds
 from penstock.settings import load_settings
@@ -76,7 +76,7 @@ Job = Callable[[Tracing | None], Iterator[None]]
 def main() -> int:
     """Measure and print; 1 when a stage's cost is above the limit."""
     options = _parser().parse_args()
-    logging.disable()
+    configure_logging(load_settings(log_level="ERROR"))
     wrong = []
     with (
         _elsewhere(_serve_collector) as url,
