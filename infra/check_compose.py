@@ -11,6 +11,7 @@ Prints PASS and ends with 0, or FAIL with the reason and 1. Its volumes are remo
 import argparse
 import sys
 import time
+from decimal import Decimal
 from typing import Any, Final
 
 from infra.check_alerts import check_alerts, check_dashboards, check_rules, check_silence
@@ -86,6 +87,21 @@ def check_views(stack: Stack) -> None:
         raise CheckError(f"orders placed: Prometheus says {shown}, Postgres {low} before it and {high} after")
 
 
+def check_served(stack: Stack) -> None:
+    """The live page is there, and the API tells of an order what the view holds."""
+    page = stack.served("/")
+    if "text/html" not in page.headers["content-type"]:
+        raise CheckError(f"the live page is {page.headers['content-type']}")
+    # A cancelled order changes no more.
+    chosen = "SELECT order_id, country, amount FROM orders WHERE status = 'cancelled' AND placed_at IS NOT NULL LIMIT 1"
+    rows = until("an order is cancelled", lambda: stack.sql(chosen), lambda found: len(found) > 0, ROWS_DEADLINE_S)
+    order_id, country, amount = rows[0]
+    told = stack.served(f"/api/orders/{order_id}").json()
+    if (told["status"], told["country"], Decimal(told["amount"])) != ("cancelled", country, Decimal(amount)):
+        raise CheckError(f"order {order_id}: Postgres says {country} {amount}, the API {told}")
+    say(f"the live page is there; its API and Postgres agree on order {order_id}")
+
+
 def orders_placed(stack: Stack) -> int:
     """Return the orders placed of all time, from the view."""
     return int(stack.sql("SELECT coalesce(sum(orders), 0) FROM order_metrics")[0][0])
@@ -150,6 +166,8 @@ def check(stack: Stack, drills: bool = True) -> None:
         check_measured(stack)
     with step("Postgres"):
         check_views(stack)
+    with step("the live page"):
+        check_served(stack)
     with step("penstock verify"):
         check_proved(stack)
     with step("rules and dashboards"):

@@ -112,6 +112,11 @@ class Stack:
         alerts = httpx.get(url, timeout=10, trust_env=False).raise_for_status().json()
         return [alert["labels"] for alert in alerts]
 
+    def served(self, path: str) -> httpx.Response:
+        """Return what the live page's server answers."""
+        url = f"http://127.0.0.1:{self._ports['SERVE_PORT']}{path}"
+        return httpx.get(url, timeout=10, trust_env=False).raise_for_status()
+
     def dashboards(self) -> set[str]:
         """Return the uids of the dashboards that Grafana has."""
         url = f"http://127.0.0.1:{self._ports['GRAFANA_PORT']}/api/search"
