@@ -55,11 +55,12 @@ def load(folder: Path) -> dict[str, Result]:
 
 
 def made(results: Mapping[str, Result]) -> dict[str, str]:
-    """Return the blocks by name: ``peers`` and ``stages`` in Markdown, ``plot`` as SVG; those that there are."""
+    """Return the blocks that there are: ``stages``, ``peers`` and its ``summary`` in Markdown, ``plot`` as SVG."""
     blocks = {}
     if "stages" in results:
         blocks["stages"] = stages_table(results["stages"])
     if "peers" in results:
+        blocks["summary"] = summary_table(results["peers"])
         blocks["peers"] = peers_table(results["peers"])
         blocks["plot"] = peers_plot(results["peers"])
     return blocks
@@ -97,6 +98,19 @@ def peers_table(result: Result) -> str:
         lines += [f"No figure of {failure['peer']} ({failure['job']}): {failure['reason'].splitlines()[0]}", ""]
     settings = dict.fromkeys((row["peer"], row["settings"]) for row in result["outcomes"])
     lines += [f"- {peer}: {text}." for peer, text in settings]
+    return "\n".join([*lines, "", _provenance(result)]) + "\n"
+
+
+def summary_table(result: Result) -> str:
+    """Return one short table of ``make bench-peers``: a line a system, both jobs side by side."""
+    rows = {(row["peer"], row["job"]): row for row in result["outcomes"]}
+    order = sorted(rows, key=lambda key: -float(rows[key]["per_cpu_second"]))
+    lines = _table_head(("system",), [f"{job} per CPU second" for job in JOBS], *(f"{job}: answers" for job in JOBS))
+    for peer in dict.fromkeys(peer for peer, _ in order):
+        found = [rows.get((peer, job)) for job in JOBS]
+        rates = [f"{row['per_cpu_second']:,}" if row else "" for row in found]
+        answers = [(_short(row) or "right") if row else "" for row in found]
+        lines.append(_row(peer, *rates, *answers))
     return "\n".join([*lines, "", _provenance(result)]) + "\n"
 
 
@@ -144,9 +158,11 @@ def _answers(row: Result) -> str:
 
 
 def _short(row: Result) -> str:
+    due = row["right"] + row["wrong"] + row["missing"]
+    if not due:
+        return "nothing to judge"
     if row["all_right"]:
         return ""
-    due = row["right"] + row["wrong"] + row["missing"]
     return f"{(row['wrong'] + row['missing']) / due:.0%} of the answers wrong or missing"
 
 

@@ -37,6 +37,19 @@ def test_the_fastest_stands_first_and_wrong_answers_are_named() -> None:
     assert "6 of 10 wrong; 38% of the events counted (it says: 620 dropped)" in second
 
 
+def test_the_summary_has_a_line_a_system_and_says_how_wrong_it_was() -> None:
+    lines = made({"peers": BOTH})["summary"].splitlines()
+    assert lines[2:4] == [
+        "| Penstock, one metric | 1,000 |  | right |  |",
+        "| A & B | 500 |  | 60% of the answers wrong or missing |  |",
+    ]
+
+
+def test_a_peer_whose_windows_are_all_open_is_not_called_right() -> None:
+    waiting = Verdict(right=0, wrong=0, missing=0, open=10, counted=0, due=0)
+    assert "nothing to judge" in made({"peers": peers(outcome("A", waiting, 1))})["summary"]
+
+
 def test_the_plot_is_well_formed_and_has_a_bar_for_each() -> None:
     plot = ET.fromstring(made({"peers": BOTH})["plot"])
     bars = plot.findall("{http://www.w3.org/2000/svg}rect")[1:]
