@@ -33,8 +33,8 @@ def pipeline(tmp_path: Path) -> Iterator[Pipeline]:
     del owner
 
 
-def produce(pipeline: Pipeline, *more: str) -> None:
-    pipeline.send("produce", "orders", "--count", str(EVENTS), *more)
+def produce(pipeline: Pipeline, *more: str, count: int = EVENTS) -> None:
+    pipeline.send("produce", "orders", "--count", str(count), *more)
 
 
 def whole(collector: Collector) -> list[CollectedSpan]:
@@ -51,7 +51,7 @@ def test_one_trace_leads_from_the_producer_to_the_view(pipeline: Pipeline) -> No
         views.until_ready(PATIENCE_S)
         produce(pipeline, "--no-close")  # panes stay open, so that early results are sent
         trace = wait_until(lambda: whole(collector), PATIENCE_S, "a trace from producer to view")
-        produce(pipeline)
+        produce(pipeline, count=20 * EVENTS)
         pipeline.settle()
         batches = sum(batch_count(stage) for stage in (processor, views))
         pipeline.stop()
@@ -81,7 +81,8 @@ def test_one_trace_leads_from_the_producer_to_the_view(pipeline: Pipeline) -> No
         assert batches > 5
         about_batches = [line for line in lines if "offsets" in line]
         assert about_batches == [], "a line for a batch that nothing is wrong with"
-        assert len(lines) < 20
+        # Faust tells of its services, and on a loaded machine of timers that came late.
+        assert len([line for line in lines if "Timer" not in line["event"]]) < 2 * EVENTS < pipeline.acknowledged / 5
 
 
 def batch_count(stage: Stage) -> float:
