@@ -54,9 +54,10 @@ from processors.outbox import Outbox
 from processors.restore import Restored
 from processors.stretch import Stretch
 from processors.worker import Worker
+from producers.chance import stream_of
 from producers.delivery import Delivery, Limits
 from producers.modelled import Plan, workload
-from producers.partitions import partition_of
+from producers.partitions import partitions_of
 from producers.run import CHUNK_EVENTS
 from producers.session import encoders_of
 from producers.sources import Modelled
@@ -258,12 +259,12 @@ def _producing(topic: str, events: int, broker: str) -> Job:
         delivery = Delivery(settings, Health(), threading.Event(), CollectorRegistry(), Limits(), traces)
         truth = delivery.open([BY_NAME[topic]])[topic]
         plan = Plan((topic,), seed=1, count=events)
-        model = workload(topic, plan, partial(partition_of, partitions=truth.partitions))
-        stream = Stream(truth, encoders, Pulse("bench"), random.Random(1))
-        source = Modelled(model, plan.schedule(topic, time.time_ns() // 1_000_000))
+        model = workload(topic, plan, partial(partitions_of, partitions=truth.partitions))
+        stream = Stream(truth, encoders, Pulse("bench"), stream_of(1, topic))
+        source = Modelled(model, plan.schedule(topic, time.time_ns() // 1_000_000), encoders)
         while not source.finished:
             chunk = source.take(None, CHUNK_EVENTS)
-            delivery.send(topic, stream.advance(chunk, chunk[-1].occurred_at))
+            delivery.send(topic, stream.advance(chunk, int(chunk.times[-1])))
             delivery.tend(0)
             yield
         if not delivery.finish(60):
