@@ -75,24 +75,6 @@ PROBE_AGE = Declared(
     Gauge, "penstock_freshness_probe_age_seconds", "Age of the newest probe of a partition that the views have passed.",
     ("topic", "partition")
 )
-PROBES_SENT = Declared(Counter, "penstock_freshness_probes_total", "Freshness probes handed over.", ("topic",))
-NEXT_OFFSET = Declared(
-    Gauge, "penstock_next_offset", "First offset that is not settled: it moves while there is lag.",
-    ("stage", "topic", "partition")
-)
-PART_AWAY = Declared(
-    Gauge, "penstock_part_away", "1 while a part that the stage needs does not answer, 0 once it did.",
-    ("stage", "part")
-)
-FRESHNESS = Declared(
-    Histogram, "penstock_freshness_seconds", "How old the views' numbers are, by the newest probe of each partition, "
-    "looked at once a second.", ("topic",)
-)
-"""A probe is a heartbeat that says when it was sent; the freshness objective is made of this."""
-PROBE_AGE = Declared(
-    Gauge, "penstock_freshness_probe_age_seconds", "Age of the newest probe of a partition that the views have passed.",
-    ("topic", "partition")
-)
 NEXT_OFFSET = Declared(
     Gauge, "penstock_next_offset", "First offset that is not settled: it moves while there is lag.",
     ("stage", "topic", "partition")
