@@ -7,7 +7,7 @@ its own length is covered by the next field, or lies behind the record's end. At
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +57,7 @@ class ColumnEncoder:
 
     def __init__(self, contract: Contract, schema_id: int) -> None:
         self._header = b"\0" + schema_id.to_bytes(4, "big")
-        self._schema = contract.schema
+        self._fields = [_planned(field) for field in contract.schema["fields"]]
         self._known: dict[str, tuple[Items, Cells]] = {}
 
     def encode(self, columns: Columns, size: int) -> list[bytes]:
@@ -65,21 +65,21 @@ class ColumnEncoder:
         if not size:
             return []
         cells: list[Cells | _Arrays] = [constant(self._header, size)]
-        for field in self._schema["fields"]:
-            cells += self._field(field, columns[_name(field)])
+        for field in self._fields:
+            cells += self._field(field, columns[field.name])
         buffer, starts, ends = _laid_out(cells, size)
         whole = buffer.tobytes()
         return [whole[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
-    def _field(self, field: Schema, column: Column) -> "list[Cells | _Arrays]":
+    def _field(self, field: "_Field", column: Column) -> "list[Cells | _Arrays]":
         if isinstance(column, Lists):
             return self._lists(field, column)
-        return [_cells(field["type"], column)]
+        return [_cells(field, column)]
 
-    def _lists(self, field: Schema, column: Lists) -> "list[Cells | _Arrays]":
-        known = self._known.get(field["name"])
+    def _lists(self, field: "_Field", column: Lists) -> "list[Cells | _Arrays]":
+        known = self._known.get(field.name)
         if known is None or known[0] is not column.items:
-            known = self._known[field["name"]] = column.items, _item_cells(field, column.items)
+            known = self._known[field.name] = column.items, _item_cells(field, column.items)
         # A block with its count, and an empty one that ends the array; an empty array is that one alone.
         counts = integers(column.counts)
         counts = Cells(counts.cells, np.where(column.counts == 0, 0, counts.lengths))
@@ -111,9 +111,25 @@ class _Arrays:
             at[rows] = places
 
 
-def _name(field: Schema) -> str:
+class _Field(NamedTuple):
+    """What is to be known of a field: its column's name, its kind, and where null and the rest stand in its union."""
+
+    name: str
+    kind: str
+    symbols: tuple[str, ...]
+    null: int | None
+    parts: "tuple[_Field, ...]"
+    """The fields of the record that an array holds."""
+
+
+def _planned(field: Schema) -> _Field:
     name: str = field["name"] if is_scaled(field) else column_name(field)
-    return name
+    avro_type, item = field["type"], item_record(field["type"])
+    kind = kind_of(avro_type)[0]
+    symbols = plain_type(avro_type)["symbols"] if kind == "enum" else ()
+    null = avro_type.index("null") if isinstance(avro_type, list) else None
+    parts = tuple(map(_planned, item["fields"])) if item else ()
+    return _Field(name, kind, tuple(symbols), null, parts)
 
 
 def _laid_out(cells: "list[Cells | _Arrays]", size: int) -> tuple[npt.NDArray[np.uint8], Ints, Ints]:
@@ -127,40 +143,35 @@ def _laid_out(cells: "list[Cells | _Arrays]", size: int) -> tuple[npt.NDArray[np
     return buffer, starts, at
 
 
-def _item_cells(field: Schema, items: Items) -> Cells:
-    record = item_record(field["type"])
-    if record is None:
-        raise TypeError(f"{field['name']} is no array of records")
-    cells: list[Cells | _Arrays] = [_cells(part["type"], items.columns[_name(part)]) for part in record["fields"]]
+def _item_cells(field: _Field, items: Items) -> Cells:
+    if not field.parts:
+        raise TypeError(f"{field.name} is no array of records")
+    cells: list[Cells | _Arrays] = [_cells(part, items.columns[part.name]) for part in field.parts]
     buffer, starts, ends = _laid_out(cells, items.size)
     return Cells(buffer.reshape(items.size, sum(part.width for part in cells)), ends - starts)
 
 
-def _cells(avro_type: Any, column: Column) -> Cells:
+def _cells(field: _Field, column: Column) -> Cells:
     """Return the encodings of a field that is no array."""
-    if isinstance(avro_type, list):
-        return _optional(avro_type, column)
-    kind = kind_of(avro_type)[0]
+    if field.null is not None:
+        return _optional(field._replace(null=None), field.null, column)
     if isinstance(column, Texts):
-        return column.symbols(plain_type(avro_type)["symbols"]) if kind == "enum" else column.cells()
+        return column.symbols(field.symbols) if field.kind == "enum" else column.cells()
     if not isinstance(column, np.ndarray):
-        raise TypeError(f"{kind} can't be encoded from {type(column).__name__}")
-    if kind == "double":
+        raise TypeError(f"{field.name} can't be encoded from {type(column).__name__}")
+    if field.kind == "double":
         return doubles(column)
-    if kind == "decimal":
+    if field.kind == "decimal":
         return decimals(column.astype(np.int64, copy=False))
-    if kind in ("int", "long", "timestamp"):
+    if field.kind in ("int", "long", "timestamp"):
         return integers(column.astype(np.int64, copy=False))
-    raise TypeError(f"{kind} is not encoded in columns")
+    raise TypeError(f"{field.name}: {field.kind} is not encoded in columns")
 
 
-def _optional(branches: list[Any], column: Column) -> Cells:
-    null = branches.index("null")
-    (content,) = [branch for branch in branches if branch != "null"]
-    there = column.there if isinstance(column, Optional) else None
+def _optional(content: _Field, null: int, column: Column) -> Cells:
     cells = _cells(content, column.column if isinstance(column, Optional) else column)
     whole = joined_cells(constant(bytes([2 * (1 - null)]), len(cells.lengths)), cells)
-    if there is None:
+    if not isinstance(column, Optional):
         return whole
-    whole.cells[~there, 0] = 2 * null
-    return Cells(whole.cells, np.where(there, whole.lengths, 1))
+    whole.cells[~column.there, 0] = 2 * null
+    return Cells(whole.cells, np.where(column.there, whole.lengths, 1))

@@ -24,11 +24,13 @@ _MIXES = (
 )
 _TO_53_BITS = np.uint64(11)
 
-_HEX = np.array([list(f"{value:02x}".encode()) for value in range(256)], np.uint8)
-_DECIMAL = np.array([list(f"{value:03}".encode()) for value in range(1_000)], np.uint8)
+# Two hexadecimal digits, and four decimal ones, as one number of as many bytes: that is fast to look up.
+_HEX = np.frombuffer(b"".join(b"%02x" % value for value in range(256)), np.uint16)
+_DECIMAL = np.frombuffer(b"".join(b"%04d" % value for value in range(10_000)), np.uint32)
 
-_DASHES = (8, 13, 18, 23)
-_DIGITS_OF_UUID = np.array([place for place in range(36) if place not in _DASHES])
+_GROUPS_OF_UUID = ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32))
+
+_GRID = 1 << 16
 
 
 def stream_of(seed: int, purpose: str) -> random.Random:
@@ -70,8 +72,10 @@ class Draws:
         octets = halves.view(np.uint8)
         octets[:, 6] = octets[:, 6] & 0x0F | 0x40
         octets[:, 8] = octets[:, 8] & 0x3F | 0x80
+        digits = _HEX[octets].view(np.uint8)
         text = np.full((len(numbers), 36), ord("-"), np.uint8)
-        text[:, _DIGITS_OF_UUID] = _HEX[octets].reshape(len(numbers), 32)
+        for dashes, (begin, end) in enumerate(_GROUPS_OF_UUID):
+            text[:, begin + dashes : end + dashes] = digits[:, begin:end]
         return text
 
 
@@ -81,9 +85,18 @@ class Choice:
     def __init__(self, weights: Sequence[float] | Floats) -> None:
         sums = np.cumsum(np.asarray(weights, np.float64))
         self._sums = sums[:-1] / sums[-1]
+        self._grid = self._sought(np.arange(_GRID + 1) / _GRID)
 
     def of(self, uniform: Floats) -> Ints:
         """Return the choice that each number of [0, 1) stands for."""
+        # Where both borders of a number's cell stand for one choice so does the number: most need no search.
+        cells = (uniform * _GRID).astype(np.int64)
+        chosen = self._grid[cells]
+        open_ = np.flatnonzero(chosen != self._grid[cells + 1])
+        chosen[open_] = self._sought(uniform[open_])
+        return chosen
+
+    def _sought(self, uniform: Floats) -> Ints:
         chosen: Ints = self._sums.searchsorted(uniform, side="right")
         return chosen
 
@@ -96,13 +109,13 @@ def zipf_weights(count: int, exponent: float = 1.0) -> Floats:
 
 def numbered(prefix: str, numbers: Ints, digits: int) -> Bytes:
     """Return ``prefix`` and each number in ``digits`` digits (of a longer number the last ones), a row a number."""
-    groups = -(-digits // 3)
-    text = np.empty((len(numbers), groups * 3), np.uint8)
+    groups = -(-digits // 4)
+    text = np.empty((len(numbers), groups), np.uint32)
     left = numbers
     for group in reversed(range(groups)):
-        left, part = np.divmod(left, 1_000)
-        text[:, group * 3 : group * 3 + 3] = _DECIMAL[part]
+        left, part = np.divmod(left, 10_000)
+        text[:, group] = _DECIMAL[part]
     whole = np.empty((len(numbers), len(prefix) + digits), np.uint8)
     whole[:, : len(prefix)] = np.frombuffer(prefix.encode(), np.uint8)
-    whole[:, len(prefix) :] = text[:, groups * 3 - digits :]
+    whole[:, len(prefix) :] = text.view(np.uint8)[:, groups * 4 - digits :]
     return whole

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from penstock.avro import HEADER_BYTES
 from penstock.pipeline import ALLOWED_DISORDER_MS
@@ -30,6 +31,8 @@ MAX_DISORDER_MS = ALLOWED_DISORDER_MS - 2 * MAX_COPY_DELAY_MS
 
 FAR_FUTURE_MS = 7_258_118_400_000
 """The year 2200: ahead of any append time by far, also in a replay of history."""
+
+_NUMBER_BITS = 22
 
 _FOREIGN_ID = 2_000_000_000
 """Schema ids from here on belong to nobody."""
@@ -78,8 +81,7 @@ class FaultInjector:
         facts["fate"][chance < faults.late] = LATE
         rows = Rows(facts, rows.keys, rows.values)
         held = self._held.joined(rows, *self._extras(rows, chance))
-        # Where turns are equal the first one held comes first; behind an event, what was made of it.
-        self._held = held.picked(np.lexsort((held.facts["number"], held.facts["due"])))
+        self._held = held.picked(np.argsort(_turns(held), kind="stable"))
 
     def _extras(self, rows: Rows, chance: Floats) -> tuple[Rows, Rows]:
         """Return copies and poison."""
@@ -114,6 +116,15 @@ class FaultInjector:
     def rng(self, number: int) -> random.Random:
         """Return the randomness of one poison."""
         return random.Random(f"{self._seed}/{number}")  # noqa: S311
+
+
+def _turns(rows: Rows) -> npt.NDArray[np.uint64]:
+    """Return what to sort by: when a row is due, and then its number; behind an event comes what was made of it.
+
+    One key of 64 bits is faster to sort by than two; of the number the last bits do.
+    """
+    due, number = rows.facts["due"].astype(np.uint64), rows.facts["number"].astype(np.uint64)
+    return due << np.uint64(_NUMBER_BITS) | number & np.uint64((1 << _NUMBER_BITS) - 1)
 
 
 def spoiled(poison: Poison, payload: bytes, rng: random.Random) -> bytes:

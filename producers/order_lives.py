@@ -4,7 +4,6 @@ Every moment of the schedule has one event: the step that has waited longest of 
 No step is due within a second of the one before, so that a second's events follow from what was due before it.
 """
 
-from heapq import heappop, heappush
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -18,6 +17,8 @@ MAX_LIVING_ORDERS = 50_000
 SHORTEST_DELAY_MS = 1_000
 
 PAID, SHIPPED, RETURNED, CUSTOMER, PAYMENT_FAILED, OUT_OF_STOCK = range(6)
+
+_SOON_S = 8
 
 # (steps of a life with the mean delay before each in ms, weight): minutes of a real shop told in seconds
 _LIVES: tuple[tuple[tuple[tuple[int, int], ...], int], ...] = (
@@ -56,9 +57,10 @@ class Lives:
         self._second = -1
         self._due = np.empty((0, 4), np.int64)
         """Steps due in the present second or before, in the order of their times."""
-        self._later: dict[int, list[Ints]] = {}
-        self._seconds: list[int] = []
-        """A heap of the keys of ``_later``."""
+        self._soon: dict[int, list[Ints]] = {}
+        """Steps due before ``_horizon``, by second."""
+        self._horizon = 0
+        self._later: list[Ints] = []
 
     def at(self, times: Ints) -> Events:
         """Return what happens at ``times``, ascending and not before those of the last call."""
@@ -94,9 +96,14 @@ class Lives:
 
     def _begin(self, second: int) -> None:
         """Make what is due in ``second``, or before, wait for its turn."""
+        if second >= self._horizon:
+            # Steps that are far off wait in no order: they are looked at again once in so many seconds.
+            far, self._later = self._later, []
+            self._horizon = second + _SOON_S
+            self._file(np.concatenate([self._due[:0], *far]))
         parts = [self._due]
-        while self._seconds and self._seconds[0] <= second:
-            parts += self._later.pop(heappop(self._seconds))
+        for before in sorted(filed for filed in self._soon if filed <= second):
+            parts += self._soon.pop(before)
         steps = np.concatenate(parts)
         self._due = steps[np.argsort(steps[:, _DUE], kind="stable")]
         self._second = second
@@ -117,15 +124,12 @@ class Lives:
         self._file(steps)
 
     def _file(self, steps: Ints) -> None:
-        if not len(steps):
-            return
-        steps = steps[np.argsort(steps[:, _DUE], kind="stable")]
         seconds = steps[:, _DUE] // SHORTEST_DELAY_MS
-        starts = np.flatnonzero(np.diff(seconds, prepend=-1))
-        ends = [*starts[1:].tolist(), len(steps)]
-        for second, start, end in zip(seconds[starts].tolist(), starts.tolist(), ends, strict=True):
-            filed = self._later.get(second)
-            if filed is None:
-                filed = self._later[second] = []
-                heappush(self._seconds, second)
-            filed.append(steps[start:end])
+        soon = seconds < self._horizon
+        self._later.append(steps[~soon])
+        steps, seconds = steps[soon], seconds[soon]
+        order = np.argsort(seconds, kind="stable")
+        steps, seconds = steps[order], seconds[order]
+        starts = np.flatnonzero(np.diff(seconds, prepend=-1)).tolist()
+        for start, end in zip(starts, [*starts[1:], len(steps)], strict=False):
+            self._soon.setdefault(int(seconds[start]), []).append(steps[start:end])

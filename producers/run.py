@@ -10,7 +10,7 @@ from producers.rows import NO_ROWS
 from producers.sources import Source
 from producers.stream import Stream
 
-CHUNK_EVENTS = 4_096
+CHUNK_EVENTS = 8_192
 """How many events are made and handed over at a time, at most."""
 
 PACE_S = 0.02
