@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.peers import installed
 from bench.peers.task import SCHEMAS, WRITERS, Task
 from testbed.java import java_options
+from testbed.processes import free_port
 
 HEAP_MB = 1024
 _OPENED = ("java.lang", "java.util", "java.util.concurrent", "java.net", "java.io", "java.nio", "java.time")
@@ -29,8 +30,11 @@ class Peer:
 
     def environment(self, task: Task) -> dict[str, str]:
         """Return what its program is told besides the environment of every stage."""
-        more = {"PEER_SCHEMA": str(SCHEMAS / WRITERS[task.job]), "PEER_CORES": str(os.cpu_count() or 1)}
-        return task.environment() | more
+        return task.environment() | {
+            "PEER_SCHEMA": str(SCHEMAS / WRITERS[task.job]),
+            "PEER_CORES": str(os.cpu_count() or 1),
+            "PEER_REST_PORT": str(free_port()),
+        }
 
 
 def _python(module: str, environment: str | None) -> Callable[[str, Path], list[str]]:
@@ -83,7 +87,7 @@ PEERS = (
         "Flink SQL",
         _flink_version,
         "embedded cluster, a slot a core, no checkpoints, object reuse, mini-batches of 10,000 or 1 s, heap 1 GiB; "
-        "avro-confluent with the needed fields alone; closed windows; deploying its tasks is part of the figure",
+        "avro-confluent with the needed fields alone; closed windows; measured once its tasks are set up",
         _flink_sql,
     ),
     Peer(

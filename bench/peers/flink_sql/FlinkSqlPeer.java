@@ -1,9 +1,13 @@
+import java.io.IOException;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import org.apache.flink.api.common.JobStatus;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.core.execution.JobClient;
 import org.apache.flink.table.api.EnvironmentSettings;
@@ -13,11 +17,12 @@ import org.apache.flink.table.api.TableResult;
 /**
  * Runs a SQL file on a Flink of its own: SET and CREATE statements, then one INSERT, whose job it waits for.
  *
- * <p>{@code ${NAME}} in the file stands for the environment's PEER_NAME. Lines on the standard output say when the job
- * ran and when it ended.
+ * <p>{@code ${NAME}} in the file stands for the environment's PEER_NAME. Lines on the standard output say when all
+ * its tasks ran, which Flink's REST interface tells, and when it ended.
  */
 public final class FlinkSqlPeer {
     private static final Pattern SET = Pattern.compile("SET\\s+'([^']+)'\\s*=\\s*'([^']*)'");
+    private static final Pattern STATUS = Pattern.compile("\"status\":\"(\\w+)\"");
     private static final Pattern VARIABLE = Pattern.compile("\\$\\{(\\w+)}");
 
     private FlinkSqlPeer() {}
@@ -50,12 +55,28 @@ public final class FlinkSqlPeer {
     }
 
     private static void await(TableResult result, JobClient job) throws Exception {
-        while (job.getJobStatus().get() != JobStatus.RUNNING && !job.getJobStatus().get().isGloballyTerminalState()) {
-            Thread.sleep(5);
+        HttpClient client = HttpClient.newHttpClient();
+        URI uri = URI.create("http://127.0.0.1:" + told("REST_PORT") + "/jobs/" + job.getJobID());
+        while (!job.getJobStatus().get().isGloballyTerminalState() && !running(client, uri)) {
+            Thread.sleep(10);
         }
         say("begin");
         result.await();
         say("end");
+    }
+
+    /** Whether every task has been set up: each vertex of the job runs, or has already ended. */
+    private static boolean running(HttpClient client, URI uri) throws IOException, InterruptedException {
+        HttpRequest request = HttpRequest.newBuilder(uri).build();
+        Matcher status = STATUS.matcher(client.send(request, HttpResponse.BodyHandlers.ofString()).body());
+        boolean any = false;
+        while (status.find()) {
+            any = true;
+            if (!status.group(1).equals("RUNNING") && !status.group(1).equals("FINISHED")) {
+                return false;
+            }
+        }
+        return any;
     }
 
     private static String told(String name) {

@@ -6,6 +6,9 @@ SET 'table.exec.mini-batch.enabled' = 'true';
 SET 'table.exec.mini-batch.allow-latency' = '1 s';
 SET 'table.exec.mini-batch.size' = '10000';
 SET 'table.local-time-zone' = 'UTC';
+SET 'rest.address' = '127.0.0.1';
+SET 'rest.bind-address' = '127.0.0.1';
+SET 'rest.bind-port' = '${REST_PORT}';
 
 CREATE TABLE events (
   occurred_at TIMESTAMP(3),
