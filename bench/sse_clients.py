@@ -196,6 +196,18 @@ def metric(address: str, name: str) -> float:
     return float(next(line.split()[-1] for line in lines if line.startswith(f"{name} ")))
 
 
+def cut_by_and_by(address: str, slow: int, views: Views) -> float:
+    """Return how many readers were cut, once all ``slow`` ones are: how soon follows from how much there is to say."""
+    deadline, number = time.monotonic() + PATIENCE_S, 0
+    while (dropped := metric(address, "penstock_stream_dropped_clients_total")) < slow:
+        if time.monotonic() > deadline:
+            break
+        views.step(1_000_000 + number)
+        number += 1
+        time.sleep(0.1)
+    return dropped
+
+
 class Watch:
     """Memory and CPU of the server, once a second."""
 
@@ -237,7 +249,7 @@ def main() -> int:
             slow = [slow_reader(address) for _ in range(asked.slow)]
             with Watch(process) as watch:
                 report = asyncio.run(run_clients(address, asked.clients, asked.seconds, views.step))
-            dropped = metric(address, "penstock_stream_dropped_clients_total")
+            dropped = cut_by_and_by(address, asked.slow, views)
             for one in slow:
                 one.close()
     return tell(report, watch.samples, asked.seconds, (alone, asked.slow, dropped))
