@@ -34,6 +34,9 @@ FAR_FUTURE_MS = 7_258_118_400_000
 
 _NUMBER_BITS = 22
 
+_DRAWN_AHEAD = 1_024
+"""How many events are drawn for at a time: a paced run has few at a time, for which a draw each would cost too much."""
+
 _FOREIGN_ID = 2_000_000_000
 """Schema ids from here on belong to nobody."""
 
@@ -68,24 +71,39 @@ class FaultInjector:
         self._held = NO_ROWS
         """In the order of their turns."""
         self._number = 0
+        self._drawn = self._draw(0)
 
     def hold(self, rows: Rows) -> None:
         """Take events, in event-time order."""
         if not len(rows):
             return
         faults, facts = self._faults, rows.facts.copy()
-        facts["number"] = numbers = np.arange(self._number, self._number + len(rows))
-        self._number += len(rows)
-        facts["due"] += (self._delay.uniform(numbers) * (faults.disorder_ms + 1)).astype(np.int64)
-        chance = self._chance.uniform(numbers)
+        numbers, delay, chance = self._next(len(rows))
+        facts["number"] = numbers
+        facts["due"] += (delay * (faults.disorder_ms + 1)).astype(np.int64)
         facts["fate"][chance < faults.late] = LATE
         rows = Rows(facts, rows.keys, rows.values)
         held = self._held.joined(rows, *self._extras(rows, chance))
         self._held = held.picked(np.argsort(_turns(held), kind="stable"))
 
+    def _next(self, count: int) -> tuple[Ints, Floats, Floats]:
+        """Return the next events' numbers and what is drawn for each."""
+        if len(self._drawn[0]) < count:
+            self._drawn = self._draw(max(count, _DRAWN_AHEAD))
+        numbers, delay, chance = self._drawn
+        self._drawn = numbers[count:], delay[count:], chance[count:]
+        self._number += count
+        return numbers[:count], delay[:count], chance[:count]
+
+    def _draw(self, count: int) -> tuple[Ints, Floats, Floats]:
+        numbers = np.arange(self._number, self._number + count)
+        return numbers, self._delay.uniform(numbers), self._chance.uniform(numbers)
+
     def _extras(self, rows: Rows, chance: Floats) -> tuple[Rows, Rows]:
         """Return copies and poison."""
         faults = self._faults
+        if not np.any((chance >= faults.late) & (chance < faults.late + faults.duplicates + faults.poison)):
+            return NO_ROWS, NO_ROWS
         copies_until = faults.late + faults.duplicates
         copies = rows.picked(np.flatnonzero((chance >= faults.late) & (chance < copies_until)))
         broken = rows.picked(np.flatnonzero((chance >= copies_until) & (chance < copies_until + faults.poison)))
@@ -98,6 +116,8 @@ class FaultInjector:
 
     def release(self, until: int) -> Rows:
         """Return what is due by ``until``, in order."""
+        if not len(self._held):
+            return NO_ROWS
         count = int(self._held.facts["due"].searchsorted(until, side="right"))
         out = self._held.picked(slice(0, count))
         self._held = self._held.picked(slice(count, None))

@@ -12,6 +12,8 @@ from producers.rows import NO_ROWS, Encoders, Rows
 AHEAD_MS, AHEAD_EVENTS = 1_000, 4_096
 """How far ahead of its time a model makes events: a call for a few at a time costs as much as one for many."""
 
+_NEVER = np.empty(0, np.int64)
+
 
 class Source(Protocol):
     """Events in event-time order."""
@@ -63,6 +65,8 @@ class Schedule:
 
     def take(self, until: int | None, limit: int) -> Ints:
         """Return the next times, up to ``until``, at most ``limit``."""
+        if until is not None and self.at(self._next) > until:
+            return _NEVER  # most calls of a slow run end here
         stop = self._next + limit
         expected = self.expected
         if expected is not None:
@@ -113,6 +117,8 @@ class Modelled:
 
     def _from_ahead(self, until: int | None, limit: int) -> Rows:
         ahead = self._ahead
+        if not len(ahead):
+            return NO_ROWS
         due = len(ahead) if until is None else int(ahead.times.searchsorted(until, side="right"))
         count = min(due, limit)
         self._ahead = ahead.picked(slice(count, None))

@@ -156,7 +156,7 @@ class Stream:
         facts = rows.facts
         if self._injector is not None:
             late = np.flatnonzero(facts["fate"] == LATE)
-            chances = self._injector.lateness(facts["number"][late])
+            chances = self._injector.lateness(facts["number"][late]) if len(late) else []
             for position, chance in zip(late.tolist(), chances, strict=True):
                 self._make_late(rows, position, chance)
             for position in np.flatnonzero(facts["fate"] == DEAD).tolist():
