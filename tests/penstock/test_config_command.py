@@ -36,14 +36,14 @@ def test_settings_are_printed_as_variables(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_sources_say_where_each_setting_comes_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    secret = tmp_path / "secret"
-    secret.write_text("hunter2\n")
-    monkeypatch.setenv("KAFKA_SASL_PASSWORD_FILE", str(secret))
+    monkeypatch.chdir(tmp_path)
+    Path("secret").write_text("hunter2\n")
+    monkeypatch.setenv("KAFKA_SASL_PASSWORD_FILE", "secret")
     monkeypatch.setenv("log_level", "DEBUG")
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:hunter2@host/db")
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in run("--sources") if "│" in line]
     rows = {name: (value, source) for name, value, source in cells}
-    assert rows["KAFKA_SASL_PASSWORD"] == ("**********", f"file {secret}")
+    assert rows["KAFKA_SASL_PASSWORD"] == ("**********", "file secret")
     assert rows["LOG_LEVEL"] == ("DEBUG", "environment")
     assert rows["DATABASE_URL"] == ("postgresql://me:**********@host/db", "environment")
     assert rows["KAFKA_BOOTSTRAP_SERVERS"] == ("127.0.0.1:9092", "default")

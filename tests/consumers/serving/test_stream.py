@@ -67,6 +67,11 @@ def reading(server: Server, last_id: str = "") -> Iterator[Reader]:
         yield Reader(response)
 
 
+def whole(state: dict[str, Any]) -> bool:
+    """Whether the server has read all of the database yet."""
+    return set(state) == {section.name for section in SECTIONS}
+
+
 def placed(world: World, number: int) -> None:
     world.settle("orders", "orders", builders.placed(f"n{number}", START, 1_000 + number))
 
@@ -74,9 +79,8 @@ def placed(world: World, number: int) -> None:
 def test_a_snapshot_shows_what_the_views_hold(server: Server, world: World) -> None:
     with reading(server) as reader:
         assert reader.event() == "snapshot"
-        reader.until(lambda state: "books" in state)
+        reader.until(whole)
     state = reader.state
-    assert set(state) == {section.name for section in SECTIONS}
     ((orders, revenue_e4, units),) = world.rows("SELECT sum(orders), sum(revenue_e4), sum(units) FROM order_metrics")
     assert [state["today"][name] for name in ("orders", "revenue_e4", "units")] == [orders, revenue_e4, units]
     assert state["today"]["countries"][0][1:] == [orders // 2, revenue_e4 // 2]
@@ -93,7 +97,7 @@ def test_a_snapshot_shows_what_the_views_hold(server: Server, world: World) -> N
 
 def test_deltas_follow_the_database_and_come_at_most_four_times_a_second(server: Server, world: World) -> None:
     with reading(server) as reader:
-        reader.event()
+        reader.until(whole)
         for number in range(8):
             placed(world, number)
         reader.until(lambda state: state["statuses"]["placed"] == 11)
@@ -107,9 +111,9 @@ def test_deltas_follow_the_database_and_come_at_most_four_times_a_second(server:
 
 def test_who_reconnects_with_the_last_id_gets_deltas_only(server: Server, world: World) -> None:
     with reading(server) as watcher:
-        watcher.event()
+        watcher.until(whole)
         with reading(server) as reader:
-            reader.event()
+            reader.until(whole)
         placed(world, 1)
         watcher.until(lambda state: state["statuses"]["placed"] == 4)
         with reading(server, reader.last_id) as again:
