@@ -113,6 +113,7 @@ def fill(settings: Settings, load: Load) -> None:
     topic = BY_NAME[load.topic].full_name(settings)
     producer = _producer(settings)
     send(producer, topic, load.events)
+    _flush(producer)  # which makes room for the heartbeats
     for partition in range(PARTITIONS):
         producer.produce(topic, load.closing, partition=partition)
     _flush(producer)

@@ -1,4 +1,5 @@
 import java.io.IOException;
+import java.net.ConnectException;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
@@ -6,8 +7,10 @@ import java.net.http.HttpResponse;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
+import java.util.concurrent.CompletableFuture;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.apache.flink.api.common.JobExecutionResult;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.core.execution.JobClient;
 import org.apache.flink.table.api.EnvironmentSettings;
@@ -57,7 +60,12 @@ public final class FlinkSqlPeer {
     private static void await(TableResult result, JobClient job) throws Exception {
         HttpClient client = HttpClient.newHttpClient();
         URI uri = URI.create("http://127.0.0.1:" + told("REST_PORT") + "/jobs/" + job.getJobID());
-        while (!job.getJobStatus().get().isGloballyTerminalState() && !running(client, uri)) {
+        CompletableFuture<JobExecutionResult> done = job.getJobExecutionResult();
+        while (!running(client, uri)) {
+            if (done.isDone()) {
+                done.join();
+                throw new IllegalStateException("the job ended before all its tasks were seen to run: too few events");
+            }
             Thread.sleep(10);
         }
         say("begin");
@@ -65,14 +73,19 @@ public final class FlinkSqlPeer {
         say("end");
     }
 
-    /** Whether every task has been set up: each vertex of the job runs, or has already ended. */
+    /** Whether all tasks run: each is set up, and none has ended. Nobody answers once the cluster is gone. */
     private static boolean running(HttpClient client, URI uri) throws IOException, InterruptedException {
         HttpRequest request = HttpRequest.newBuilder(uri).build();
-        Matcher status = STATUS.matcher(client.send(request, HttpResponse.BodyHandlers.ofString()).body());
+        Matcher status;
+        try {
+            status = STATUS.matcher(client.send(request, HttpResponse.BodyHandlers.ofString()).body());
+        } catch (ConnectException gone) {
+            return false;
+        }
         boolean any = false;
         while (status.find()) {
             any = true;
-            if (!status.group(1).equals("RUNNING") && !status.group(1).equals("FINISHED")) {
+            if (!status.group(1).equals("RUNNING")) {
                 return false;
             }
         }
