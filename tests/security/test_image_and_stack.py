@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ OURS = sorted(name for name, service in SERVICES.items() if service["image"].sta
 DOCKERFILE = (ROOT / "infra" / "docker" / "Dockerfile").read_text()
 FINAL_STAGE = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
 HEAVY = {"polars", "confluent_kafka", "faust", "psycopg", "uvicorn", "starlette", "httpx", "fastavro", "opentelemetry"}
+
+
+def test_the_image_is_built_of_every_package() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    copied = set(re.findall(r"^COPY (\w+) \1$", DOCKERFILE, re.MULTILINE))
+    assert {package.partition(".")[0] for package in declared} == copied
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
