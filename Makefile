@@ -3,12 +3,13 @@
 PYTHON ?= python3
 SECONDS ?= 60
 SEEDS ?= 100000
-JOBS ?= 2
+JOBS ?= 3
 FUZZ_SECONDS ?= 600
 UV ?= $(firstword $(wildcard .venv/bin/uv) uv)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# A file's tests run in one process, since they may share a part; each process has real parts of its own.
+# A file's tests run in one process, since they may share a part; each process has real parts of its own. Many tests wait
+# more than they compute: one process more than two cores.
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --durations 15
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links

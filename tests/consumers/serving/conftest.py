@@ -34,9 +34,9 @@ def client(server: Server) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """A real browser for the session; missing, the test is skipped, or fails if PENSTOCK_REQUIRE names chromium."""
+    """A real browser for a file of tests (while Playwright runs, no other test of the process can have an event loop); missing, the test is skipped, or fails if PENSTOCK_REQUIRE names chromium."""
     reason = missing()
     if reason is not None and is_required("chromium"):
         pytest.fail(f"chromium is required by PENSTOCK_REQUIRE, and can't be had. {reason}", pytrace=False)
