@@ -36,7 +36,10 @@ def client(server: Server) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """A real browser for a file of tests (while Playwright runs, no other test of the process can have an event loop); missing, the test is skipped, or fails if PENSTOCK_REQUIRE names chromium."""
+    """A real browser for a file of tests; missing, the test is skipped, or fails if PENSTOCK_REQUIRE names chromium.
+
+    While Playwright runs no other test of the process can have an event loop: so not for the session.
+    """
     reason = missing()
     if reason is not None and is_required("chromium"):
         pytest.fail(f"chromium is required by PENSTOCK_REQUIRE, and can't be had. {reason}", pytrace=False)
