@@ -101,11 +101,13 @@ def test_a_skewed_producer_tells_times_that_are_off_by_the_skew(
     began = wall_clock()
     words = f"telemetry --skew-ms {skew_ms} --rate 200 --count 40 --seed 1 --truth {truth}"
     assert skewed_producer.main(words.split()) == 0
-    assert json.loads(truth.read_text())["topics"]["telemetry"]["fates"]["applied"] == 40
+    told = json.loads(truth.read_text())["topics"]["telemetry"]
+    assert told["fates"]["applied"] == 40
 
     reader = Consumer({"bootstrap.servers": address, "group.id": "reader", "auto.offset.reset": "earliest"})
     reader.assign([TopicPartition("skewed-telemetry", number, 0) for number in range(PARTITIONS)])
-    values = [message.value() for message in reader.consume(40, timeout=10)]
+    values = [message.value() for message in reader.consume(told["acknowledged"], timeout=30)]
+    assert len(values) == told["acknowledged"]
     reader.close()
     decoded = Decoder(BY_NAME["telemetry"], load_contracts(), LockedIds(), 256_000).decode(values)
     times = decoded.records["ReadingTaken"]["occurred_at"].to_list()
