@@ -25,6 +25,8 @@ from processors.sender import Sender
 from processors.worker import Points, Worker
 
 IDLE_POLL_S = 0.1
+SLOW_COMMIT_S = 5.0
+"""A commit that takes longer waits for the broker. Meanwhile nobody polls, so the client can't say so itself."""
 
 
 class BatchSchema(faust.Schema[None, Batch]):
@@ -113,7 +115,14 @@ class Thread(ConsumerThread):
 
     async def commit_frontiers(self, points: Points) -> bool:
         """Commit ``(R, metadata)`` by partition."""
-        committed: bool = await self.call_thread(self._commit, points)
+        away = self.transport.worker.health.away
+        slow = asyncio.get_running_loop().call_later(
+            SLOW_COMMIT_S, away, "kafka", f"a commit has had no answer for {SLOW_COMMIT_S:.0f} s"
+        )
+        try:
+            committed: bool = await self.call_thread(self._commit, points)
+        finally:
+            slow.cancel()
         return committed
 
     async def _commit(self, points: Points) -> bool:
