@@ -1,22 +1,27 @@
-"""``python -m bench``: measure the stages on real parts, side by side in one run."""
+"""``python -m bench``: measure the stages on real parts, side by side in one run, and hold them against the goals."""
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
-from bench import process_jobs, produce_job, stock_job, view_jobs
+from bench import idle, latency, memory, process_jobs, produce_job, restart, stock_job, view_jobs
 from bench.answers import WrongAnswerError
 from bench.bed import Bed, fill, new_prefix, real_bed
 from bench.events import lives, load_of
-from bench.report import LATEST, Figure, median, ratios, show, write
+from bench.goals import STAGES as KIND
+from bench.goals import judge
+from bench.measured import Value
+from bench.report import LATEST, Figure, document, median, ratios, show, show_goals, write
 from penstock.errors import PenstockError
 from penstock.schema_ids import schema_ids
 from testbed.processes import PartError
 
-STAGES = ("produce", "process", "stock", "materialize")
+LIVE = ("latency", "restart", "memory", "idle")
+STAGES = ("produce", "process", "stock", "materialize", *LIVE)
 JOBS = ("orders", "telemetry")
 KEYS = 100_000
 
@@ -28,19 +33,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = options.only or STAGES
     sizes = _sizes(options)
     figures: list[Figure] = []
+    values: list[Value] = []
     try:
         with real_bed(postgres="materialize" in chosen) as bed:
-            for figure in _measure(bed, chosen, sizes):
-                console.print(f"{figure.stage}, {figure.variant}: {figure.per_cpu_second:,.0f} per CPU second")
-                figures.append(figure)
+            for found in _measure(bed, chosen, sizes):
+                if isinstance(found, Value):
+                    values.append(found)
+                    console.print(str(found), highlight=False)
+                else:
+                    figures.append(found)
+                    console.print(f"{found.stage}, {found.variant}: {found.per_cpu_second:,.0f} per CPU second")
     except (WrongAnswerError, PartError, PenstockError, TimeoutError) as error:
         sys.stderr.write(f"bench: {error}\n")
         return 1
     compared = ratios(figures)
+    result = document(KIND, sizes, values, figures, compared)
+    verdicts = [verdict for verdict in judge({KIND: result}, [KIND]) if verdict.measured is not None]
     show(console, figures, compared)
-    write(options.output, figures, compared, sizes)
-    console.print(f"written to {options.output.name}")
-    return 0 if all(ratio.reached for ratio in compared) else 1
+    show_goals(console, verdicts)
+    whole = set(chosen) == set(STAGES) and not options.quick
+    if output := options.output or (LATEST if whole else None):
+        write(output, result)
+        console.print(f"written to {output.name}")
+    return 0 if all(verdict.word == "reached" for verdict in verdicts) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=STAGES, help="measure these stages alone")
     parser.add_argument("--events", type=int, help="events of each process job (default 1,000,000)")
     parser.add_argument("--repeat", type=int, help="runs of each process job; the median counts (default 3)")
-    parser.add_argument("--output", type=Path, default=LATEST, help="where the JSON goes")
+    parser.add_argument("--output", type=Path, help=f"where the JSON goes ({LATEST.name}, if all was measured in full)")
     return parser
 
 
@@ -62,10 +77,13 @@ def _sizes(options: argparse.Namespace) -> dict[str, int]:
         "stock": min(events, 10_000 if options.quick else stock_job.EVENTS),
         "view_events": min(events, 500_000),
         "view_keys": min(events, KEYS),
+        "live_rate": 1_000 if options.quick else latency.RATE,
+        "restart_rate": 2_000 if options.quick else restart.RATE,
+        "groups": min(events, memory.GROUPS),
     }
 
 
-def _measure(bed: Bed, chosen: Sequence[str], sizes: dict[str, int]) -> Iterator[Figure]:
+def _measure(bed: Bed, chosen: Sequence[str], sizes: dict[str, int]) -> Iterator[Figure | Value]:
     if "produce" in chosen:
         for job in JOBS:
             yield produce_job.measure(bed, job, sizes["produced"])
@@ -76,6 +94,15 @@ def _measure(bed: Bed, chosen: Sequence[str], sizes: dict[str, int]) -> Iterator
             yield from _process(bed, job, sizes)
     if "materialize" in chosen:
         yield from _materialize(bed, sizes)
+    live: dict[str, Callable[[], list[Value]]] = {
+        "latency": partial(latency.measure, bed, rate=sizes["live_rate"]),
+        "restart": partial(restart.measure, bed, sizes["restart_rate"]),
+        "memory": partial(memory.measure, bed, sizes["groups"]),
+        "idle": idle.measure,
+    }
+    for name in LIVE:
+        if name in chosen:
+            yield from live[name]()
 
 
 def _stock(bed: Bed, events: int) -> Figure:

@@ -28,6 +28,8 @@ class Read(NamedTuple):
     keys: list[bytes | None]
     values: list[bytes | None]
     appended_ms: list[int]
+    partitions: list[int]
+    offsets: list[int]
 
 
 def reader(settings: Settings, group: str = _GROUP) -> Consumer:
@@ -46,7 +48,7 @@ def read_all(settings: Settings, topic: str) -> Read:
     try:
         left = {number: end for number, end in ends(consumer, topic).items() if end}
         consumer.assign([TopicPartition(topic, number, 0) for number in left])
-        read = Read([], [], [])
+        read = Read([], [], [], [], [])
         while left:
             for message in consumer.consume(10_000, 1.0):
                 if message.error() is not None:
@@ -54,8 +56,10 @@ def read_all(settings: Settings, topic: str) -> Read:
                 read.keys.append(message.key())
                 read.values.append(message.value())
                 read.appended_ms.append(message.timestamp()[1])
-                number, offset = message.partition(), message.offset()
-                if number is not None and offset is not None and offset + 1 >= left.get(number, 0):
+                number, offset = int(message.partition() or 0), int(message.offset() or 0)
+                read.partitions.append(number)
+                read.offsets.append(offset)
+                if offset + 1 >= left.get(number, 0):
                     left.pop(number, None)
         return read
     finally:

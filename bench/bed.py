@@ -15,7 +15,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without saying so
 
 from bench.events import Event, Load
-from bench.watch import Watched
+from bench.watch import SAMPLE_EVERY_S, Watched
 from penstock.kafka import producer_config
 from penstock.settings import Settings, load_settings
 from penstock.topics import BY_NAME, PARTITIONS
@@ -79,10 +79,12 @@ class Bed:
         self.run("schemas", "register", **where)
 
     @contextmanager
-    def watch(self, name: str, command: Iterable[str], environment: dict[str, str]) -> Iterator[Watched]:
+    def watch(
+        self, name: str, command: Iterable[str], environment: dict[str, str], every_s: float = SAMPLE_EVERY_S
+    ) -> Iterator[Watched]:
         """Run a command and watch what it uses; it is stopped at the end. Its log is shown when it failed."""
         log = self.folder / f"{name}-{secrets.token_hex(3)}.log"
-        with Watched(name, list(command), log, environment, self.folder) as watched:
+        with Watched(name, list(command), log, environment, self.folder, every_s) as watched:
             try:
                 yield watched
             except PartError:  # which shows the log itself
@@ -108,13 +110,14 @@ def new_prefix(stage: str) -> str:
     return f"bench-{secrets.token_hex(4)}-{stage}-"
 
 
-def fill(settings: Settings, load: Load) -> None:
-    """Send a load and its closing heartbeats, with the product's producer configuration."""
+def fill(settings: Settings, load: Load, *, events: bool = True, close: bool = True) -> None:
+    """Send a load and its closing heartbeats (or one of the two), with the product's producer configuration."""
     topic = BY_NAME[load.topic].full_name(settings)
     producer = _producer(settings)
-    send(producer, topic, load.events)
-    _flush(producer)  # which makes room for the heartbeats
-    for partition in range(PARTITIONS):
+    if events:
+        send(producer, topic, load.events)
+        _flush(producer)  # which makes room for the heartbeats
+    for partition in range(PARTITIONS if close else 0):
         producer.produce(topic, load.closing, partition=partition)
     _flush(producer)
 

@@ -32,6 +32,8 @@ DEVICES = 10_000
 COUNTRIES = 30
 PRODUCTS = 1_000
 _SEED = 20260701
+_STRIDE = 7919
+"""A prime: devices take turns, in no order."""
 
 Row = dict[str, Any]
 Event = tuple[bytes, bytes]
@@ -68,14 +70,14 @@ def orders(count: int, ids: SchemaIds) -> Load:
     return Load("orders", events, _closing("orders", max(columns.times), ids), columns.truth())
 
 
-def telemetry(count: int, ids: SchemaIds) -> Load:
-    """Return ``count`` readings."""
+def telemetry(count: int, ids: SchemaIds, *, devices: int = DEVICES, a_second: int = DEVICES) -> Load:
+    """Return ``count`` readings of ``devices``, ``a_second`` of event time."""
     rng = random.Random(_SEED)
-    devices = [f"device-{number:05}" for number in range(DEVICES)]
+    names = [f"device-{number:05}" for number in range(devices)]
     rows = pl.DataFrame({
         "event_id": _uuids(count, rng),
-        "occurred_at": _times(count, DEVICES, rng),
-        "device_id": [devices[number * 7919 % DEVICES] for number in range(count)],
+        "occurred_at": _times(count, a_second, rng),
+        "device_id": [names[number * _STRIDE % devices] for number in range(count)],
         "sensor": ["TEMPERATURE"] * count,
         "value_e6": [1_000 * round(1_000 * rng.gauss(21, 3)) for _ in range(count)],
     })  # fmt: skip

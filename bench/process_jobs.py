@@ -9,12 +9,15 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 
-from bench.answers import check, check_books, final_results, frontiers, processors_reader
+from bench.answers import check, check_books, ends, final_results, frontiers, processors_reader
 from bench.bed import PENSTOCK, Bed
 from bench.events import Load
 from bench.report import Figure
-from penstock.topics import BY_NAME, PARTITIONS
+from bench.watch import Watched
+from penstock.frontier import Frontier
+from penstock.topics import BY_NAME
 
 VARIANTS: dict[tuple[str, str], tuple[tuple[str, ...], set[str]]] = {
     ("orders", "all metrics"): ((), {"order_metrics", "product_sales", "order_panes"}),
@@ -35,20 +38,38 @@ def measure(bed: Bed, prefix: str, version: int, load: Load, variant: str) -> Fi
     environment may name a program that watches the worker: see :data:`PROFILER`.
     """
     chosen, compared = VARIANTS[load.topic, variant]
+    watched, committed = catch_up(bed, prefix, version, load.topic, chosen)
+    what = f"process {load.topic}, {variant}"
+    found, end = final_results(bed.settings(prefix, version), load.topic)
+    truth = dict(load.truth)
+    if chosen == ("by_country",):
+        truth["order_metrics"] = truth["order_metrics"].drop("units")
+    check(what, truth, found, compared)
+    check_books(what, committed, len(load.events))
+    return figure(watched, load.topic, variant, len(load.events), end)
+
+
+def catch_up(
+    bed: Bed, prefix: str, version: int, job: str, chosen: Sequence[str] = ()
+) -> tuple[Watched, Mapping[int, tuple[int, Frontier]]]:
+    """Let one worker fold all that the topic ``job`` holds; return the worker, which has ended, and its commits.
+
+    ``chosen`` are some of :data:`bench.one_metric_worker.CHOICES`; without any the product is as it is.
+    """
     settings = bed.settings(prefix, version)
-    topic = BY_NAME[load.topic].full_name(settings)
+    topic = BY_NAME[job].full_name(settings)
     bed.create_topics(prefix, version)
     command = [*PENSTOCK, "process"] if not chosen else [sys.executable, "-m", "bench.one_metric_worker", *chosen]
     environment = bed.environment(prefix, PENSTOCK_PIPELINE_VERSION=str(version))
     consumer = processors_reader(settings)
-    total = len(load.events) + PARTITIONS
+    total = sum(ends(consumer, topic).values())
 
     def settled() -> bool:
         time.sleep(0.1)
         return sum(offset for offset, _ in frontiers(settings, consumer, topic).values()) == total
 
     profiler = shlex.split(os.environ.get(PROFILER, ""))
-    with bed.watch(f"process-{load.topic}", command, environment) as watched:
+    with bed.watch(f"process-{job}", command, environment) as watched:
         attached = None
         if profiler:
             watched.wait_until(lambda: watched.logged_at("assigned"), "the worker has its partitions")
@@ -59,21 +80,13 @@ def measure(bed: Bed, prefix: str, version: int, load: Load, variant: str) -> Fi
     if attached is not None:
         attached.wait()
     consumer.close()
-    what = f"process {load.topic}, {variant}"
-    found, end = final_results(settings, load.topic)
-    truth = dict(load.truth)
-    if chosen == ("by_country",):
-        truth["order_metrics"] = truth["order_metrics"].drop("units")
-    check(what, truth, found, compared)
-    check_books(what, committed, len(load.events))
+    return watched, committed
+
+
+def figure(watched: Watched, job: str, variant: str, events: int, end: float) -> Figure:
+    """Return what a worker cost from its assignment until ``end``, when its last result was appended."""
     begin = watched.logged_at("assigned")
     if begin is None:
         raise RuntimeError("the worker never said which partitions it has")
-    return Figure(
-        f"process {load.topic}",
-        variant,
-        len(load.events),
-        end - begin,
-        watched.cpu_between(begin, end),
-        watched.peak_rss_bytes() / 2**20,
-    )
+    cpu_s, rss_mb = watched.cpu_between(begin, end), watched.peak_rss_bytes() / 2**20
+    return Figure(f"process {job}", variant, events, end - begin, cpu_s, rss_mb)

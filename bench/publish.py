@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.goals import PEERS, SOAK, STAGES, judge
 from bench.plot import Bar, bars
 
 RESULTS = Path("bench/results")
 PLOT = Path("docs/peers.svg")
 PAGES = (Path("README.md"), Path("docs/performance.md"))
+COMMANDS = {STAGES: "`make bench`", SOAK: "`make bench-soak`", PEERS: "`make bench-peers`"}
 JOBS = {
     "orders": "orders by minute and country (count, revenue)",
     "telemetry": "readings by minute and device (count, sum, min, max)",
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def load(folder: Path) -> dict[str, Result]:
-    """Return the results of a folder by kind: ``peers`` (``make bench-peers``) and ``stages`` (``make bench``).
+    """Return the results of a folder by kind: ``stages`` (``make bench``), ``soak`` and ``peers``.
 
     The newest of a kind counts. Raises :class:`PublishError` when there is none.
     """
@@ -55,8 +57,8 @@ def load(folder: Path) -> dict[str, Result]:
 
 
 def made(results: Mapping[str, Result]) -> dict[str, str]:
-    """Return the blocks that there are: ``stages``, ``peers`` and its ``summary`` in Markdown, ``plot`` as SVG."""
-    blocks = {}
+    """Return the blocks that there are: ``goals``, ``stages``, ``peers`` and its ``summary``; ``plot`` as SVG."""
+    blocks = {"goals": goals_table(results)}
     if "stages" in results:
         blocks["stages"] = stages_table(results["stages"])
     if "peers" in results:
@@ -66,14 +68,24 @@ def made(results: Mapping[str, Result]) -> dict[str, str]:
     return blocks
 
 
+def goals_table(results: Mapping[str, Result]) -> str:
+    """Return what was to be reached, and what was, in Markdown."""
+    head = [_row("what", "goal", "measured", ""), _row("---", "---:", "---:", "---")]
+    rows = [_row(one.goal.what, str(one.goal), one.found, one.word) for one in judge(results)]
+    origins = [f"- {COMMANDS[kind]}: {_provenance(results[kind])}" for kind in COMMANDS if kind in results]
+    return "\n".join([*head, *rows, "", *origins]) + "\n"
+
+
 def stages_table(result: Result) -> str:
     """Return the table of ``make bench`` in Markdown."""
     head = _table_head(("stage", "job"), ("events/s", "per CPU second", "MB"))
     rows = [
         _row(row["stage"], row["variant"], *_numbers(row, ("per_second", "per_cpu_second", "rss_mb")))
-        for row in result["figures"]
+        for row in result.get("figures", ())
     ]
-    return "\n".join([*head, *rows, "", _provenance(result)]) + "\n"
+    values = [_row(row["name"], f"{row['value']:,}", row["unit"], row["note"]) for row in result.get("values", ())]
+    more = ["", *_table_head(("what",), ("measured",), "", ""), *values] if values else []
+    return "\n".join([*head, *rows, *more, "", _provenance(result)]) + "\n"
 
 
 def peers_table(result: Result) -> str:

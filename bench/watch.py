@@ -1,6 +1,7 @@
 """A child process whose use of CPU and memory is sampled from outside."""
 
 import json
+import math
 import threading
 import time
 from bisect import bisect_left
@@ -27,9 +28,18 @@ class Sample(NamedTuple):
 
 
 class Watched:
-    """A child under watch. CPU time has the kernel's resolution of 10 ms."""
+    """A child under watch, looked at every ``every_s``. CPU time has the kernel's resolution of 10 ms."""
 
-    def __init__(self, name: str, command: list[str], log: Path, environment: dict[str, str], folder: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        log: Path,
+        environment: dict[str, str],
+        folder: Path,
+        every_s: float = SAMPLE_EVERY_S,
+    ) -> None:
+        self._every_s = every_s
         self._child = ChildProcess(name, command, log, env=environment, cwd=folder)
         self._log = log
         self._samples: list[Sample] = []
@@ -56,6 +66,13 @@ class Watched:
         self._child.stop()
         self._stopping.set()
         self._sampler.join()
+
+    def kill(self) -> float:
+        """SIGKILL it; return when, by the wall clock."""
+        at = time.time()
+        self._child.kill()
+        self.stop()
+        return at
 
     def wait_until(self, condition: Callable[[], object], what: str) -> None:
         """Wait while it runs. Raises :class:`testbed.processes.PartError` if it ends before."""
@@ -93,9 +110,13 @@ class Watched:
         """Return the CPU seconds used between two times of the wall clock."""
         return self._cpu_at(end) - self._cpu_at(begin)
 
-    def peak_rss_bytes(self) -> int:
-        """Return the most memory seen in use."""
-        return max(sample.rss_bytes for sample in self._samples)
+    def peak_rss_bytes(self, begin: float = 0.0, end: float = math.inf) -> int:
+        """Return the most memory seen in use, between two times of the wall clock; 0 where nobody looked."""
+        return max((sample.rss_bytes for sample in self.between(begin, end)), default=0)
+
+    def between(self, begin: float, end: float) -> list[Sample]:
+        """Return what was seen between two times of the wall clock."""
+        return [sample for sample in self._samples if begin <= sample.at <= end]
 
     def _cpu_at(self, moment: float) -> float:
         """Return the CPU seconds used by ``moment``, between samples along a line."""
@@ -111,7 +132,7 @@ class Watched:
 
     def _sample(self) -> None:
         process = psutil.Process(self._child.pid)
-        while not self._stopping.wait(SAMPLE_EVERY_S):
+        while not self._stopping.wait(self._every_s):
             try:
                 family = [process, *process.children(recursive=True)]
                 cpu = sum(times.user + times.system for times in (member.cpu_times() for member in family))

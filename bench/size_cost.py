@@ -1,0 +1,94 @@
+"""What an event costs a worker, by how long the log is and by how many groups its metrics have.
+
+One worker with all of the product's metrics catches up on a backlog, as in :mod:`bench.process_jobs`; the median of
+some runs counts. Every answer is held against the truth.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bench.answers import WrongAnswerError, check, check_books, final_results
+from bench.bed import Bed, fill, new_prefix
+from bench.events import telemetry
+from bench.live import producing
+from bench.measured import Value
+from bench.process_jobs import catch_up, figure
+from bench.report import Figure, median
+from penstock.schema_ids import schema_ids
+
+SIZES = (100_000, 1_000_000, 5_000_000, 20_000_000)
+GROUPS = (10, 100, 1_000, 10_000, 100_000)
+GROUP_EVENTS = 1_000_000
+LONG = 5_000_000
+"""A log of so many events is folded once."""
+
+_SUMS = {"orders": "orders", "revenue_e4": "revenue_e4", "units": "units", "cancellations": "cancellations"}
+
+
+def by_size(bed: Bed, sizes: Sequence[int], repeat: int) -> Iterator[Value]:
+    """Yield the cost of an event of the orders model for each length of the log, and the largest ratio."""
+    costs = []
+    for events in sizes:
+        runs = _orders(bed, events, 1 if events >= LONG else repeat)
+        costs.append(cost := _microseconds(f"{events:,} events", median(runs)))
+        yield cost
+    yield _ratio("by size of the log", costs)
+
+
+def by_groups(bed: Bed, groups: Sequence[int], events: int, repeat: int) -> Iterator[Value]:
+    """Yield the cost of a reading for each number of devices, and the largest ratio."""
+    costs = []
+    for devices in groups:
+        costs.append(cost := _microseconds(f"{devices:,} groups", median(_readings(bed, devices, events, repeat))))
+        yield cost
+    yield _ratio("by groups", costs)
+
+
+def _microseconds(what: str, found: Figure) -> Value:
+    note = f"{found.events:,} events, {found.rss_mb:.0f} MB"
+    return Value(f"soak: CPU of an event, {what}", 1e6 * found.cpu_s / found.events, "µs", note)
+
+
+def _ratio(what: str, costs: Sequence[Value]) -> Value:
+    numbers = [cost.value for cost in costs]
+    return Value(f"soak: dearest ÷ cheapest event, {what}", max(numbers) / min(numbers), "×")
+
+
+def _orders(bed: Bed, events: int, repeat: int) -> list[Figure]:
+    prefix = new_prefix("size")
+    bed.create_topics(prefix)
+    with producing(bed, prefix, "orders", "--count", str(events), "--seed", "1") as producer:
+        producer.finish()
+    truth = producer.truth()["orders"]
+    runs = []
+    for version in range(1, repeat + 1):
+        watched, committed = catch_up(bed, prefix, version, "orders")
+        found, end = final_results(bed.settings(prefix, version), "orders")
+        _check_sums(truth, {name: int(found["order_metrics"][name].sum()) for name in _SUMS})
+        applied = sum(frontier.fates.applied for _, frontier in committed.values())
+        if applied != truth["fates"]["applied"] or any(frontier.imbalance for _, frontier in committed.values()):
+            raise WrongAnswerError(f"{applied} events were applied, {truth['fates']['applied']} were sent")
+        runs.append(figure(watched, "orders", f"{events:,} events", events, end))
+    return runs
+
+
+def _check_sums(truth: Mapping[str, Any], found: Mapping[str, int]) -> None:
+    wanted = {name: truth["sums"]["applied"].get(summed, 0) for name, summed in _SUMS.items()}
+    if wanted != found:
+        raise WrongAnswerError(f"the producer sent {wanted}, the final results say {found}")
+
+
+def _readings(bed: Bed, devices: int, events: int, repeat: int) -> list[Figure]:
+    prefix = new_prefix("groups")
+    bed.create_topics(prefix)
+    settings = bed.settings(prefix)
+    load = telemetry(events, schema_ids(settings), devices=devices)
+    fill(settings, load)
+    runs = []
+    for version in range(1, repeat + 1):
+        watched, committed = catch_up(bed, prefix, version, "telemetry")
+        found, end = final_results(bed.settings(prefix, version), "telemetry")
+        check(f"{devices} groups", load.truth, found, set(load.truth))
+        check_books(f"{devices} groups", committed, events)
+        runs.append(figure(watched, "telemetry", f"{devices:,} groups", events, end))
+    return runs
