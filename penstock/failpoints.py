@@ -1,14 +1,16 @@
-"""Named points where a test can make a stage die. Without ``PENSTOCK_FAILPOINTS`` a point costs one look at a dict.
+"""Named points where a test can make a stage die or hang. Without ``PENSTOCK_FAILPOINTS`` one costs a look at a dict.
 
 ``PENSTOCK_FAILPOINTS=processors.after-send=kill@3`` kills the process (SIGKILL) when it passes that point for the
-third time; ``=stop@3`` stops it (SIGSTOP). Several are separated by commas.
+third time; ``=stop@3`` stops it (SIGSTOP); ``=hang@3`` blocks the thread that passes it for ever, and no other. Several
+are separated by commas.
 """
 
 import os
 import signal
+import threading
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast, get_args
 
 from penstock.errors import UsageError
 
@@ -21,9 +23,12 @@ POINTS = {
 }
 
 
+Kind = Literal["kill", "stop", "hang"]
+
+
 @dataclass(frozen=True)
 class _Action:
-    kind: Literal["kill", "stop"]
+    kind: Kind
     at: int
 
 
@@ -38,16 +43,20 @@ def arm(setting: str) -> None:
     for entry in filter(None, setting.split(",")):
         point, _, action = entry.partition("=")
         kind, _, at = action.partition("@")
-        if point not in POINTS or kind not in ("kill", "stop") or not (at or "1").isdigit():
+        if point not in POINTS or kind not in get_args(Kind) or not (at or "1").isdigit():
             raise UsageError(f"PENSTOCK_FAILPOINTS: {entry!r} is wrong: POINT=kill@N, one of {', '.join(POINTS)}")
-        _armed[point] = _Action("kill" if kind == "kill" else "stop", int(at or "1"))
+        _armed[point] = _Action(cast("Kind", kind), int(at or "1"))
 
 
 def failpoint(name: str) -> None:
-    """Pass the point ``name``: where it is armed and its turn has come, die or stop here."""
+    """Pass the point ``name``: where it is armed and its turn has come, die, stop or hang here."""
     action = _armed.get(name)
     if action is None:
         return
     _passed[name] += 1
-    if _passed[name] == action.at:
+    if _passed[name] != action.at:
+        return
+    if action.kind == "hang":
+        threading.Event().wait()
+    else:
         os.kill(os.getpid(), signal.SIGKILL if action.kind == "kill" else signal.SIGSTOP)

@@ -119,6 +119,7 @@ def _add_agent(app: faust.App, settings: Settings, worker: Worker) -> None:
     @app.timer(interval=settings.early_results_interval_s)  # type: ignore[untyped-decorator]
     async def send_early_results() -> None:
         try:
+            worker.backlog.look()
             worker.send_changed()
         except Exception as error:
             worker.fail(error)

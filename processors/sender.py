@@ -12,6 +12,7 @@ from penstock.health import Health
 from penstock.kafka import producer_config
 from penstock.letters import max_letter_bytes
 from penstock.settings import Settings
+from processors.stall import MAIN_LOOP
 
 KeyedHeaders = Mapping[bytes, list[tuple[str, bytes]]]
 """Headers by the key of the message that gets them."""
@@ -63,6 +64,7 @@ class Sender:
                         produce(topic, value, key, on_delivery=self._on_refused)
                     break
                 except BufferError:
+                    self._health.beat(MAIN_LOOP)
                     poll(_BACKPRESSURE_SLICE_S)
                 except KafkaException as error:
                     raise ProtectiveStop(f"topic {topic} can't take a message: {error.args[0].str()}") from None

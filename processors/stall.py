@@ -1,10 +1,42 @@
-"""Liveness: offsets move while there is lag, else the process ends and is started again. Pure, given a clock."""
+"""Liveness: offsets move while there is lag, else the process ends, or is ended, and started again. Pure."""
 
 from collections.abc import Callable
 
 from penstock.errors import PenstockError
+from penstock.health import Health
 
 Partition = tuple[str, int]
+
+MAIN_LOOP = "the main loop"
+CONSUMER_THREAD = "the consumer thread"
+
+
+class Backlog:
+    """What was fetched and is not folded yet, and that the main loop runs."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+        self._waiting = 0
+        self._folded: dict[Partition, int] = {}
+
+    def fetched(self, records: int) -> None:
+        """Note that so many records are on their way to the fold."""
+        self._waiting += records
+
+    def folded(self, partition: Partition, end: int, records: int) -> None:
+        """Note that so many records are folded, and with them all of their partition below ``end``."""
+        self._waiting -= records
+        self._folded[partition] = end
+
+    def forget(self) -> None:
+        """Begin anew: what was on its way is dropped."""
+        self._waiting = 0
+        self._folded.clear()
+
+    def look(self) -> None:
+        """Tell the health; to be called by the main loop, often."""
+        self._health.beat(MAIN_LOOP)
+        self._health.reached(dict(self._folded), max(self._waiting, 0))
 
 
 class StallWatch:

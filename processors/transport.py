@@ -22,9 +22,11 @@ from penstock.settings import Settings
 from processors.consumer import Batch, LogConsumer
 from processors.restore import Restored
 from processors.sender import Sender
+from processors.stall import CONSUMER_THREAD
 from processors.worker import Points, Worker
 
 IDLE_POLL_S = 0.1
+BEAT_EVERY_S = 1.0
 SLOW_COMMIT_S = 5.0
 """A commit that takes longer waits for the broker. Meanwhile nobody polls, so the client can't say so itself."""
 
@@ -56,6 +58,7 @@ class Thread(ConsumerThread):
     def __init__(self, consumer: "Consumer", **kwargs: Any) -> None:
         super().__init__(consumer, **kwargs)
         self.log_consumer: LogConsumer | None = None
+        self._beating: asyncio.Future[None] | None = None
 
     def _opened(self) -> LogConsumer:
         if self.log_consumer is None:
@@ -66,6 +69,8 @@ class Thread(ConsumerThread):
     async def on_thread_stop(self) -> None:
         """Leave the group."""
         await super().on_thread_stop()
+        if self._beating is not None:
+            self._beating.cancel()
         if self.log_consumer is not None:
             self.log_consumer.close()
             self.log_consumer = None
@@ -76,6 +81,7 @@ class Thread(ConsumerThread):
 
     async def _subscribe(self, topics: list[str]) -> None:
         self._opened().subscribe(topics)
+        self._beating = asyncio.ensure_future(self._beat())
         self._joining = asyncio.ensure_future(self._join())
 
     async def _join(self) -> None:
@@ -86,6 +92,12 @@ class Thread(ConsumerThread):
                 await asyncio.sleep(0)
         except Exception as error:
             self.transport.worker.fail(error)
+
+    async def _beat(self) -> None:
+        """Say that this thread runs, until it stops."""
+        while not self.should_stop:
+            self.transport.worker.health.beat(CONSUMER_THREAD, waits=True)
+            await asyncio.sleep(BEAT_EVERY_S)
 
     async def getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, list[Batch]]:
         """Return fetched batches by partition, one each; nothing when a rebalance came in between."""
@@ -191,6 +203,7 @@ class Consumer(ThreadDelegateConsumer):
             return
         try:
             batches = await self._thread.getmany(None, timeout)
+            self.worker.backlog.fetched(sum(len(batch.records) for (batch,) in batches.values()))
         except Exception as error:
             self.worker.fail(error)
             raise

@@ -28,6 +28,7 @@ from processors.outbox import Letter, Origin, Outbox, Outgoing
 from processors.probes import newest_probe
 from processors.restore import Restored
 from processors.sender import Sender
+from processors.stall import Backlog
 from processors.stretch import Stretch
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Worker:
         traces: "Traces | None" = None,
     ) -> None:
         self.health = health
+        self.backlog = Backlog(health)
         self._settings = settings
         self._names = {topic.full_name(settings): topic.name for topic in SOURCES}
         self._decoders = decoders
@@ -96,6 +98,7 @@ class Worker:
             self._gauges.revoked(self._names[topic], partition)
         self._dead_in_a_row.clear()
         self._probes.clear()
+        self.backlog.forget()
         if self._traces is not None:
             self._traces.forget()
         for state in (self._folds, self._reached, self._origins, self._commit_points, self._committed, self._lag):
@@ -134,6 +137,7 @@ class Worker:
             await self._step(tp, fold, stretch[below:] if below else stretch, traced)
         if self._folds.get(tp) is not fold:  # all state was dropped while the registry was awaited
             return
+        self.backlog.folded(tp, stretch.offsets[-1] + 1, len(stretch))
         self._lag[tp] = max(batch.log_end - fold.position, 0)
         self._gauges.batch(self._origins[tp], fold, len(stretch), time.perf_counter() - began)
         self._gauges.lag(self._origins[tp], self._lag[tp], stretch.appended_ms[-1])

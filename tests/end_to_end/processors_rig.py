@@ -52,6 +52,11 @@ class Processor(ChildProcess):
         except httpx.HTTPError:
             return 0
 
+    def problems(self, path: str) -> dict[str, str]:
+        """Return what a page says is wrong, by part."""
+        found: dict[str, str] = httpx.get(f"{self.address}/{path}", timeout=5).json()["problems"]
+        return found
+
     def sum_of(self, metric: str, **labels: str) -> float:
         """Return the sum of a metric's samples that have these labels."""
         text = httpx.get(f"{self.address}/metrics", timeout=5).text
@@ -105,12 +110,13 @@ class Rig:
         done = subprocess.run(command, env=self.env, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def start(self, failpoints: str = "", **env: str) -> Processor:
-        """Start a processor; it is killed at the end of the test."""
+    def start(self, failpoints: str = "", *, first: str = "", **env: str) -> Processor:
+        """Start a processor, which runs the Python code ``first`` before; it is killed at the end of the test."""
         port = free_port()
         name = f"processor-{len(self._started)}"
         more = {"PENSTOCK_FAILPOINTS": failpoints, "PENSTOCK_HTTP_PORT": str(port)}
-        command = [sys.executable, "-m", "penstock", "process"]
+        main = "from penstock.cli import main; main()"
+        command = [sys.executable, *(("-c", f"{first}; {main}") if first else ("-m", "penstock")), "process"]
         processor = Processor(name, command, self.folder / f"{name}.log", env=self.env | more | env, cwd=ROOT)
         processor.address = f"http://127.0.0.1:{port}"
         self._started.append(processor)

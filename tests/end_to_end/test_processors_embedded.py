@@ -63,6 +63,17 @@ def test_killed_at_each_failpoint_a_restart_refolds_and_the_totals_are_exact(rig
 
 
 @pytest.mark.slow
+def test_a_main_loop_that_hangs_turns_liveness_red_and_readiness_not(rig: Rig) -> None:
+    soon = "import penstock.health as health; health.STALLED_AFTER_S = 3.0"
+    processor = rig.start("processors.after-flush=hang@3", first=soon)
+    run_until(lambda: processor.status("live") == 503, lambda: rig.load(10), "liveness turns red")
+    assert processor.running
+    assert processor.problems("live")["hung"].startswith("the main loop has not run for ")
+    assert processor.status("ready") == 200
+    assert processor.sum_of("penstock_lag_events") >= 0
+
+
+@pytest.mark.slow
 def test_of_two_processes_one_is_killed_and_the_other_takes_over(rig: Rig) -> None:
     first, second = rig.start(), rig.start()
     for processor in (first, second):
