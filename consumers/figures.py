@@ -5,7 +5,7 @@ Business figures, and the views' side of the books.
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -28,14 +28,23 @@ MAX_LABEL = 100
 class Figures(Collector):
     """Collects the figures that the files of ``views`` declare, and ``more``. Has a database connection of its own.
 
-    A figure that can't be read now is left out of the answer; the scrape goes on.
+    A figure that can't be read now is left out of the answer; the scrape goes on. ``live`` may say at each time
+    which table version of a view is read; else that is ``version``.
     """
 
-    def __init__(self, store: Store, views: Iterable[View], version: int, more: Iterable[Figure] = ()) -> None:
-        self._store = store
-        self._figures = [
-            (figure, render(figure.sql, view, version, store.dialect)) for view in views for figure in view.figures
-        ] + [(figure, figure.sql) for figure in more]
+    def __init__(
+        self,
+        store: Store,
+        views: Iterable[View],
+        version: int,
+        more: Iterable[Figure] = (),
+        live: Mapping[str, int] | None = None,
+    ) -> None:
+        self._store, self._version = store, version
+        self._live: Mapping[str, int] = {} if live is None else live
+        self._figures: list[tuple[Figure, View | None]] = [
+            *((figure, view) for view in views for figure in view.figures), *((figure, None) for figure in more)
+        ]  # fmt: skip
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, Metric]] = {}
         """By SQL: until when a metric need not be read again."""
@@ -55,8 +64,8 @@ class Figures(Collector):
         """Read the figures; those that are slow to read, not each time."""
         found = self._families()
         with self._lock:
-            for figure, sql in self._figures:
-                metric = self._current(figure, sql)
+            for figure, view in self._figures:
+                metric = self._current(figure, self._sql(figure, view))
                 if metric is None:
                     found.pop(figure.name, None)  # a part of it would be taken for all of it
                 elif figure.name in found:
@@ -67,6 +76,11 @@ class Figures(Collector):
         """Close the connection."""
         with self._lock:
             self._store.close()
+
+    def _sql(self, figure: Figure, view: View | None) -> str:
+        if view is None:
+            return figure.sql
+        return render(figure.sql, view, self._live.get(view.name, self._version), self._store.dialect)
 
     def _current(self, figure: Figure, sql: str) -> Metric | None:
         began = time.monotonic()

@@ -7,13 +7,14 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 from consumers.batches import Batch
+from consumers.builds import follow, load_live, pipeline_of
 from consumers.materializer import Fenced, check_sources, merge, source_of, stage, views_of
 from consumers.meters import STAGE, LagClock, Meters
-from consumers.offsets import Place, Stored, load, start_of
+from consumers.offsets import Place, Stored, start_of
 from consumers.reader import Partition, Reader, Start
 from consumers.stores import Store
 from consumers.tables import prepare
-from consumers.view_files import View
+from consumers.view_files import View, version_name
 from penstock.avro import Decoded, Decoder
 from penstock.contracts import load_contracts
 from penstock.errors import PenstockError, ProtectiveStop, Unavailable
@@ -48,6 +49,17 @@ def topics_of(views: Iterable[View]) -> tuple[Topic, ...]:
     return tuple(sorted(topics.values(), key=lambda topic: topic.role == "probes"))
 
 
+def sources_of(views: Iterable[View]) -> set[str]:
+    """Return the logical names of the source topics that the results which ``views`` read are folded from."""
+    return {
+        source_of(topic, record)
+        for view in views
+        for topic in view.topics
+        for record in view.merges
+        if topic.role == "results"
+    }
+
+
 def decoders_of(settings: Settings, views: Iterable[View], ids: SchemaIds) -> dict[str, Decoder]:
     """Return the decoders of the topics that ``views`` read, by logical name."""
     contracts = load_contracts()
@@ -62,7 +74,8 @@ def _max_bytes(topic: Topic, settings: Settings) -> int:
 class Materialization:
     """The running stage. :attr:`stored` is what we believe the database to say; its compare-and-set proves it.
 
-    ``current_ids`` and ``clock`` are how it sees the topics' ids and the time.
+    ``current_ids`` and ``clock`` are how it sees the topics' ids and the time. ``live`` is told the table version that
+    each view is merged into: a rebuild moves it.
     """
 
     def __init__(  # noqa: PLR0913  # its parts
@@ -79,8 +92,10 @@ class Materialization:
         current_ids: Callable[[Settings, Iterable[Topic]], dict[str, str]] = topic_ids,
         clock: Callable[[], float] = time.monotonic,
         traces: "Traces | None" = None,
+        live: dict[str, int] | None = None,
     ) -> None:
         self._traces = traces
+        self.live = {} if live is None else live
         self._settings, self._version = settings, settings.pipeline_version
         self._views, self._topics = views, topics_of(views)
         self._full_names = {topic.full_name(settings): topic for topic in self._topics}
@@ -88,13 +103,7 @@ class Materialization:
         self._health, self._stopping = health, stopping
         self._decoders = decoders
         self._ask_ids, self._clock = current_ids, clock
-        self._sources = {
-            source_of(topic, record)
-            for view in views
-            for topic in view.topics
-            for record in view.merges
-            if topic.role == "results"
-        }
+        self._sources = sources_of(views)
         self._topic_ids: dict[str, str] = {}
         self._lag = LagClock()
         self._next_tick = self._next_check = 0.0
@@ -103,7 +112,7 @@ class Materialization:
     def begin(self, *, swap: bool) -> None:
         """Make the tables and join the group; waits for the database and the broker."""
         shown = self._await("database", lambda: prepare(self._store, self._views, self._version, swap=swap))
-        others = {view: version for view, version in shown.items() if version != self._version}
+        others = {view: version for view, version in shown.items() if pipeline_of(version) != self._version}
         if others:
             get_logger(STAGE).warning("the relations show another version; --swap changes that", shown=others)
         self._await("broker", self._reader.subscribe)
@@ -143,7 +152,8 @@ class Materialization:
 
     def _load(self, names: list[str]) -> dict[Place, Stored]:
         with self._store.snapshot() as transaction:
-            return load(transaction, self._version, names)
+            self.live.update(follow(transaction, self._views, self._version))
+            return load_live(transaction, {name: self.live[name] for name in names})
 
     def _starts(self) -> dict[Partition, Start]:
         self._check_topics()
@@ -191,7 +201,7 @@ class Materialization:
             return
         try:
             with nullcontext() if self._traces is None else self._traces.commit(view.name):
-                self._patiently("database", lambda: merge(self._store, view, self._version, staged))
+                self._patiently("database", lambda: merge(self._store, view, self.live[view.name], staged))
         except Fenced as fenced:
             # Somebody else merged it, or an answer to our own commit was lost: look where the view is now.
             get_logger(STAGE).info("fenced: the offset was moved by another instance", place=str(fenced))
@@ -204,6 +214,7 @@ class Materialization:
     def _tick(self) -> None:
         self._reader.commit(self._positions())
         self._reader.check_broker()
+        self._check_builds()
         now = self._clock()
         positions, lag = self._positions(), 0
         for (name, partition), next_ in positions.items():
@@ -234,6 +245,19 @@ class Materialization:
     def _places(self, partition: Partition) -> list[Place]:
         topic = self._full_names[partition[0]]
         return [Place(view.name, topic.name, partition[1]) for view in views_of(self._views, topic)]
+
+    def _check_builds(self) -> None:
+        """Look positions up anew if a view was rebuilt or rolled back. Raises ProtectiveStop if it was to other SQL."""
+        try:
+            with self._store.snapshot() as transaction:
+                found = follow(transaction, self._views, self._version)
+        except Unavailable as error:
+            get_logger(STAGE).debug("the builds of the views can't be checked now", why=str(error))
+            return
+        if self.live and found != self.live:
+            moved = {view: version_name(found[view]) for view in found if found[view] != self.live[view]}
+            get_logger(STAGE).info("views were swapped: goes on with their new tables", tables=moved)
+            self._reader.moved = True
 
     def _check_offsets(self) -> None:
         """Look positions up anew if the database no longer says what we believe: it was set back, say, to a backup.

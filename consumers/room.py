@@ -22,7 +22,7 @@ def room_figures(settings: Settings) -> list[Figure]:
 
     Postgres does not say how large its disk is: what it has left is known where a setting says what it may hold.
     """
-    kind = _kind(settings)
+    kind = kind_of(settings)
     size, free = telemetry.DATABASE_SIZE, telemetry.DATABASE_FREE
     figures = [Figure(size.name, size.labels, size.help, _SIZES[kind])]
     capacity = settings.database_capacity_bytes
@@ -34,7 +34,7 @@ def room_figures(settings: Settings) -> list[Figure]:
 
 def show_free_disk(settings: Settings, registry: CollectorRegistry) -> None:
     """Show how much room the disk of a SQLite file has left, as of each scrape."""
-    if _kind(settings) != "sqlite":
+    if kind_of(settings) != "sqlite":
         return
     folder = Path(settings.database_url.get_secret_value().removeprefix("sqlite:///")).absolute().parent
     telemetry.gauge(telemetry.DATABASE_FREE, registry).labels("sqlite").set_function(lambda: _free(folder))
@@ -47,5 +47,6 @@ def _free(folder: Path) -> float:
         return math.nan
 
 
-def _kind(settings: Settings) -> str:
+def kind_of(settings: Settings) -> str:
+    """Return which kind of database it is: ``sqlite`` or ``postgresql``."""
     return "sqlite" if urlsplit(settings.database_url.get_secret_value()).scheme == "sqlite" else "postgresql"

@@ -43,7 +43,8 @@ def run(settings: Settings, names: Iterable[str], stopping: threading.Event, *, 
     with ExitStack() as stack:
         store = open_store(settings)
         stack.callback(store.close)
-        figures = Figures(open_store(settings), views, settings.pipeline_version, room_figures(settings))
+        live: dict[str, int] = {}
+        figures = Figures(open_store(settings), views, settings.pipeline_version, room_figures(settings), live)
         stack.callback(figures.close)
         registry.register(figures)
         show_free_disk(settings, registry)
@@ -55,7 +56,7 @@ def run(settings: Settings, names: Iterable[str], stopping: threading.Event, *, 
         materialization = Materialization(
             settings, views, store, reader,
             decoders=decoders_of(settings, views, ids), meters=meters, health=health, stopping=stopping,
-            traces=traces,
+            traces=traces, live=live,
         )  # fmt: skip
         try:
             materialization.begin(swap=swap)

@@ -40,6 +40,9 @@ _SECTIONS = ("table", "index", "merge", "read", "gauge")
 _HEADS = ("view", "about", "reads")
 _OF_MERGE = ("key", "newest", "stage")
 
+REBUILDS = 10_000
+"""Table versions of a pipeline version lie this far apart, one a rebuild; pipeline versions are smaller."""
+
 
 @dataclass(frozen=True)
 class Dialect:
@@ -177,8 +180,14 @@ def render(sql: str, view: View, version: int, dialect: Dialect, staging: str = 
 
 
 def table_name(table: str, version: int) -> str:
-    """Return the physical name of ``table``."""
-    return f"{table}_v{version}"
+    """Return the physical name of ``table`` of a table version: ``orders_v1``, or of a rebuild ``orders_v1_r2``."""
+    return f"{table}_{version_name(version)}"
+
+
+def version_name(version: int) -> str:
+    """Return a table version as names have it: ``v1``, ``v1_r2``."""
+    number, pipeline = divmod(version, REBUILDS)
+    return f"v{pipeline}_r{number}" if number else f"v{pipeline}"
 
 
 def _split(text: str, file: str) -> tuple[dict[str, str], list[_Section]]:

@@ -13,8 +13,8 @@ from penstock.errors import ExitCode, PenstockError
 from penstock.parent import die_with_parent
 
 COMMAND_MODULES = (
-    "config", "schemas", "topics", "acls", "produce", "replay", "process", "materialize", "verify", "explain", "books",
-    "demo", "serve",
+    "config", "schemas", "topics", "acls", "produce", "replay", "process", "materialize", "rebuild", "verify",
+    "explain", "books", "demo", "serve",
 )  # fmt: skip
 """The modules of ``penstock.commands``, in the order of the help page."""
 

@@ -20,6 +20,8 @@ POINTS = {
     "processors.after-commit": "the offsets are committed",
     "consumers.before-database-commit": "rows and offsets are written, the transaction is open",
     "consumers.after-database-commit": "the transaction is committed, Kafka's offsets are not",
+    "consumers.before-swap-commit": "a rebuilt view is swapped in, or rolled back; the transaction is open",
+    "consumers.after-swap-commit": "the swap is committed, nothing is dropped yet",
 }
 
 

@@ -32,6 +32,9 @@ class Database(Protocol):
     def fetch(self, sql: str, values: Sequence[Any]) -> Rows:
         """Run a query whose parameters are written ``?``. Raises Unavailable, PenstockError."""
 
+    def has(self, table: str) -> bool:
+        """Return whether there is such a table. Raises as fetch."""
+
     def stream(self, sql: str, values: Sequence[Any]) -> Iterator[Rows]:
         """Run a query and yield its rows, at most BATCH_ROWS at a time. Several may be under way. Raises as fetch."""
 
@@ -61,6 +64,10 @@ class Sqlite:
             return self._connection.execute(sql, tuple(values)).fetchall()
         except sqlite3.Error as error:
             raise self._translate(error) from None
+
+    def has(self, table: str) -> bool:
+        """See :class:`Database`."""
+        return bool(self.fetch("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)))
 
     def stream(self, sql: str, values: Sequence[Any]) -> Iterator[Rows]:
         """See :class:`Database`."""
@@ -107,6 +114,10 @@ class Postgres:
             return self._connection.execute(sql.replace("?", "%s").encode(), tuple(values)).fetchall()
         except psycopg.Error as error:
             raise self._translate(error) from None
+
+    def has(self, table: str) -> bool:
+        """See :class:`Database`."""
+        return self.fetch("SELECT to_regclass(?)", (table,))[0][0] is not None
 
     def stream(self, sql: str, values: Sequence[Any]) -> Iterator[Rows]:
         """See :class:`Database`."""

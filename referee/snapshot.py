@@ -3,6 +3,7 @@
 Relations are read by name; nothing here knows how they are made.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -51,14 +52,35 @@ def none_of(places: Sequence[Mapping[str, Any]]) -> Where:
     )
 
 
+REBUILDS = 10_000
+"""The version of a table is that of its pipeline and, that many times, the number of its rebuild."""
+
+
+def _live(database: Database, version: int) -> list[tuple[str, int, list[str]]]:
+    """Return view, version and names of the live tables of each view; none in a database of before there were any."""
+    if not database.has("view_builds"):
+        return []
+    rows = database.fetch(
+        "SELECT view, version, definition FROM view_builds WHERE pipeline = ? AND state = 'live'", [version]
+    )
+    return [(str(row[0]), int(row[1]), list(json.loads(row[2])["tables"])) for row in rows]
+
+
 class Snapshot:
     """What the views of one pipeline version hold at one moment. Close it when done."""
 
     def __init__(self, database: Database, version: int) -> None:
         self._database = database
         self._version = version
-        rows = database.fetch("SELECT view, topic, partition, topic_id, next FROM offsets WHERE version = ?", [version])
-        self._offsets = {(row[0], row[1], int(row[2])): (str(row[3]), int(row[4])) for row in rows}
+        live = _live(database, version)
+        self._rebuilt = {view: number for view, number, _ in live}
+        self._tables = {table: number for _, number, tables in live for table in tables}
+        rows = database.fetch("SELECT view, version, topic, partition, topic_id, next FROM offsets", [])
+        self._offsets = {
+            (row[0], row[2], int(row[3])): (str(row[4]), int(row[5]))
+            for row in rows
+            if int(row[1]) == self._rebuilt.get(row[0], version)
+        }
 
     def stored(self, view: str, topic: str, partition: int) -> tuple[str, int] | None:
         """Return the topic id and the next offset that ``view`` has stored for a partition of a logical topic."""
@@ -66,17 +88,20 @@ class Snapshot:
 
     def views(self) -> set[str]:
         """Return the names of the views of this version."""
-        rows = self._database.fetch("SELECT view FROM view_versions WHERE version = ?", [self._version])
-        return {str(row[0]) for row in rows}
+        return self._kept("SELECT view, version FROM view_versions")
 
     def shown(self) -> set[str]:
         """Return the names of the views whose relations for people show this version."""
-        query = "SELECT view FROM view_versions WHERE version = ? AND shown <> ''"
-        return {str(row[0]) for row in self._database.fetch(query, [self._version])}
+        return self._kept("SELECT view, version FROM view_versions WHERE shown <> ''")
+
+    def _kept(self, query: str) -> set[str]:
+        rows = self._database.fetch(query, [])
+        return {str(row[0]) for row in rows if int(row[1]) == self._rebuilt.get(row[0], self._version)}
 
     def table_name(self, name: str) -> str:
-        """Return the name of this version of a view's table."""
-        return f"{name}_v{self._version}"
+        """Return the name of this version of a view's table; of a view that was rebuilt, of its live build."""
+        number, pipeline = divmod(self._tables.get(name, self._version), REBUILDS)
+        return f"{name}_v{pipeline}_r{number}" if number else f"{name}_v{pipeline}"
 
     def table(self, name: str, columns: Schema, where: Mapping[str, Any] | None = None) -> pl.DataFrame:
         """Return ``columns`` of all rows of a view's table whose columns equal ``where``: of a small choice only."""

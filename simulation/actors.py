@@ -194,7 +194,8 @@ class Keeper(Actor):
 
     def caught_up(self) -> bool:
         """Say if its views hold all that is in the logs of what is assigned."""
-        if not self.member or self.reader.moved:
-            return False
+        group = self.world.broker.groups.get(group_of(self._settings, self._views, ()))
+        if group is None or self.member not in group.members or self.reader.moved:
+            return False  # evicted in its sleep, it does not know yet
         ends = {place: self.world.broker.log(place).end for place in self.reader.assigned}
         return self.kept._positions() == ends

@@ -31,6 +31,9 @@ class Memory:
     def fetch(self, sql: str, values: Sequence[Any]) -> Rows:
         return self._connection.execute(sql, tuple(values)).fetchall()
 
+    def has(self, table: str) -> bool:
+        return bool(self.fetch("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)))
+
     def stream(self, sql: str, values: Sequence[Any]) -> Iterator[Rows]:
         cursor = self._connection.execute(sql, tuple(values))
         while rows := cursor.fetchmany(self._batch):
