@@ -1,8 +1,9 @@
 """The columnar codec: Avro records in Confluent's wire format, a batch at a time.
 
-Encoding is fastavro's. Decoding joins all payloads of one schema id into one in-memory Avro container block,
-which Polars reads in one call (see :mod:`penstock.avro_block`); if that fails the block is parted, down to single
-records, always with the same decoder, so that the outcome of a record never depends on its neighbours.
+Encoding is fastavro's. Decoding reads the plain records of one schema id with NumPy (:mod:`penstock.avro_plain`). What
+is not plain is joined into one in-memory Avro container block, which Polars reads in one call (see
+:mod:`penstock.avro_block`); if that fails the block is parted, down to single records. What comes out never depends on
+who read a record, nor on its neighbours.
 
 Columns have the fields' names, and these types: ``decimal`` becomes an Int64 of unscaled units with the scale
 in its name (``amount_e4``); a ``double`` field with bounds becomes an Int64 of 1/1,000,000 (``value_e6``);
@@ -13,15 +14,16 @@ its own (``OrderPlaced.items``), a row an item.
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import fastavro
+import numpy as np
 import polars as pl
 
+from penstock.arrow_text import Ints
 from penstock.avro_block import INDEX, read_block
-from penstock.avro_columns import Reading, reading_of
+from penstock.avro_columns import HEADER_BYTES, Reading, Resolved, reading_of
+from penstock.avro_cursor import Bytes
 from penstock.avro_encoding import encoder_schema, prepare_encoding
 from penstock.contracts import Contract, contracts_of
 from penstock.schema_ids import SchemaIds
@@ -29,10 +31,7 @@ from penstock.topics import Topic
 
 __all__ = ["HEADER_BYTES", "INDEX", "Decoded", "Decoder", "Encoder", "Rejection"]
 
-HEADER_BYTES = 5
-"""Confluent's wire format: a zero byte and a 4-byte schema id, big-endian, before the payload."""
-
-_header = itemgetter(slice(0, HEADER_BYTES))
+_HEADER_BITS = np.uint64((1 << 8 * HEADER_BYTES) - 1)
 
 
 class Rejection(NamedTuple):
@@ -70,34 +69,31 @@ class Decoder:
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
         """Decode a batch. Raises ProtectiveStop and Unavailable as :meth:`SchemaIds.writer` does."""
         parts = _Parts()
-        usable, positions = self._within_limits(values, parts.rejections)
-        readings = {header: self._reading(header) for header in sorted(set(map(_header, usable)))}
-        refused = {header: why for header, why in readings.items() if not isinstance(why, Reading)}
-        headers = list(map(_header, usable)) if refused or len(readings) > 1 else []
-        if refused:
-            pairs = zip(positions, headers, strict=True)
-            parts.rejections += [Rejection(at, *refused[header]) for at, header in pairs if header in refused]
-        for header, reading in readings.items():
-            if not isinstance(reading, Reading):
-                continue
-            if len(readings) == 1:
-                parts.add(reading, usable, positions)
+        members, lengths, positions = self._within_limits(values, parts.rejections)
+        if not members:
+            return parts.joined()
+        data = Bytes(members, lengths)
+        for header, rows in _by_header(members, data):
+            reading = self._reading(header)
+            if isinstance(reading, Reading):
+                parts.add(reading, members, data, rows, positions)
             else:
-                chosen = list(map(header.__eq__, headers))
-                parts.add(reading, list(compress(usable, chosen)), list(compress(positions, chosen)))
+                numbers = range(len(members)) if rows is None else rows.tolist()
+                parts.rejections += [Rejection(int(positions[number]), *reading) for number in numbers]
         return parts.joined()
 
     def _within_limits(
         self, values: Sequence[bytes | None], rejections: list[Rejection]
-    ) -> tuple[Sequence[bytes], Sequence[int]]:
-        positions: Sequence[int] = range(len(values))
+    ) -> tuple[Sequence[bytes], Ints, Ints]:
+        """Return the values that may be decoded, how long they are, and their positions."""
         whole: Sequence[bytes] = values  # type: ignore[assignment]  # as len() finds out
         try:
-            if max(map(len, whole), default=0) <= self._max_bytes:
-                return whole, positions
+            lengths = np.fromiter(map(len, whole), np.int64, len(whole))
+            if lengths.max(initial=0) <= self._max_bytes:
+                return whole, lengths, np.arange(len(whole))
         except TypeError:
             pass
-        kept = []
+        kept, positions = [], []
         for index, value in enumerate(values):
             if value is None:
                 rejections.append(Rejection(index, "no-value", "the record has no value"))
@@ -105,8 +101,9 @@ class Decoder:
                 detail = f"{len(value)} bytes are more than the limit of {self._max_bytes}"
                 rejections.append(Rejection(index, "too-large", detail))
             else:
-                kept.append(index)
-        return [value for index in kept if (value := values[index]) is not None], kept
+                kept.append(value)
+                positions.append(index)
+        return kept, np.array(list(map(len, kept)), np.int64), np.array(positions, np.int64)
 
     def _reading(self, header: bytes) -> Reading | tuple[str, str]:
         """Return how to read records with this header, or the reason and detail why they can't be read."""
@@ -133,13 +130,25 @@ class _Parts:
     items: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
     rejections: list[Rejection] = field(default_factory=list)
 
-    def add(self, reading: Reading, members: Sequence[bytes], positions: Sequence[int]) -> None:
-        """Decode the members of one schema id."""
+    def add(
+        self, reading: Reading, members: Sequence[bytes], data: Bytes, rows: Ints | None, positions: Ints
+    ) -> None:
+        """Decode the members ``rows`` (None: all), which have one schema id; ``data`` and ``positions`` are of all."""
+        left = np.arange(len(members)) if rows is None else rows
+        if reading.plain is not None:
+            read = reading.plain.read(data, rows, positions[left])
+            self._take(reading, reading.resolve_plain(read.block))
+            left = left[read.left]
+        if len(left):
+            self._read_with_polars(reading, [members[number] for number in left.tolist()], positions[left].tolist())
+
+    def _read_with_polars(self, reading: Reading, members: Sequence[bytes], positions: Sequence[int]) -> None:
         block, bad = read_block(reading.block_schema, members, positions)
         self.rejections += [Rejection(position, "malformed", detail) for position, detail in bad]
-        if block is None:
-            return
-        result = reading.resolve(block)
+        if block is not None:
+            self._take(reading, reading.resolve(block))
+
+    def _take(self, reading: Reading, result: Resolved) -> None:
         self.frames.setdefault(reading.name, []).append(result.frame)
         for name, frame in result.items.items():
             self.items.setdefault(f"{reading.name}.{name}", []).append(frame)
@@ -152,6 +161,22 @@ class _Parts:
             {name: _joined(parts) for name, parts in self.items.items()},
             sorted(self.rejections),
         )
+
+
+def _by_header(members: Sequence[bytes], data: Bytes) -> list[tuple[bytes, Ints | None]]:
+    """Return the headers in their order, and the numbers of the members with each (None: all)."""
+    codes = data.words(data.starts) & _HEADER_BITS
+    lengths = data.ends - data.starts
+    if int(lengths.min()) < HEADER_BYTES:  # what stands there is of the next member
+        by_header: dict[bytes, list[int]] = {}
+        for number, member in enumerate(members):
+            by_header.setdefault(member[:HEADER_BYTES], []).append(number)
+        return [(header, np.array(numbers)) for header, numbers in sorted(by_header.items())]
+    if (codes == codes[0]).all():
+        return [(members[0][:HEADER_BYTES], None)]
+    order = np.argsort(codes, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+    return sorted((members[rows[0]][:HEADER_BYTES], rows) for rows in groups)
 
 
 def _joined(parts: list[pl.DataFrame]) -> pl.DataFrame:

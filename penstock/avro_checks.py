@@ -18,11 +18,13 @@ FALSE, TRUE = b"\0", b"\1"
 
 
 class Check(NamedTuple):
-    """A mask of rows that are wrong, one of a few words, and a sentence."""
+    """A mask of rows that are wrong, one of a few words, and a sentence. ``of_plain``: a plain record (see
+    :mod:`penstock.avro_plain`) may be wrong as well."""
 
     wrong: pl.Expr
     reason: str
     detail: str
+    of_plain: bool = True
 
 
 def written_checks(written: Schema) -> Iterator[Check]:
@@ -32,17 +34,16 @@ def written_checks(written: Schema) -> Iterator[Check]:
         yield Check(~source.is_between(-(2**31), 2**31 - 1), "malformed", f"{name} has more than 32 bits")
     if kind == "boolean":
         wrong = (source != FALSE) & (source != TRUE)
-        yield Check(wrong, "malformed", f"{name} is neither true nor false")
+        yield Check(wrong, "malformed", f"{name} is neither true nor false", of_plain=False)
 
 
 def value_checks(source: pl.Expr, field: Schema) -> Iterator[Check]:
     """Yield the limits on values: what a number, text or time must be to be counted and kept."""
     name, (kind, _) = field["name"], kind_of(field["type"])
     if kind in ("string", "uuid"):
-        yield Check(
-            source.str.len_bytes() > MAX_TEXT_BYTES, "bad-text", f"{name} is longer than {MAX_TEXT_BYTES} bytes"
-        )
-        yield Check(source.str.contains("\0", literal=True), "bad-text", f"{name} has a NUL character")
+        too_long, nul = source.str.len_bytes() > MAX_TEXT_BYTES, source.str.contains("\0", literal=True)
+        yield Check(too_long, "bad-text", f"{name} is longer than {MAX_TEXT_BYTES} bytes", of_plain=False)
+        yield Check(nul, "bad-text", f"{name} has a NUL character", of_plain=False)
     if kind == "uuid":
         yield Check(source.str.len_bytes() != 36, "bad-text", f"{name} is no UUID")
     if kind == "enum":

@@ -13,6 +13,7 @@ import polars as pl
 
 from penstock.avro_block import INDEX, BlockSchema
 from penstock.avro_checks import TRUE, Check, value_checks, written_checks
+from penstock.avro_plain import Block, PlainReader, plain_reader
 from penstock.avro_types import (
     NUMBERS,
     block_field,
@@ -26,7 +27,10 @@ from penstock.avro_types import (
 from penstock.contracts import Schema
 from penstock.errors import ProtectiveStop
 
-__all__ = ["INDEX", "Reading", "column_name", "reading_of"]
+__all__ = ["HEADER_BYTES", "INDEX", "Reading", "column_name", "reading_of"]
+
+HEADER_BYTES = 5
+"""Confluent's wire format: a zero byte and a 4-byte schema id, big-endian, before the payload."""
 
 _BAD = "_bad"
 _STORED_AS = {"uuid": "string", "fixed": "bytes", "timestamp": "long"}
@@ -38,6 +42,8 @@ class Column(NamedTuple):
 
     expression: pl.Expr
     checks: tuple[Check, ...]
+    plain: pl.Expr
+    """The same of a plain block, where a boolean is one already."""
 
 
 class Resolved(NamedTuple):
@@ -54,18 +60,28 @@ class Reading:
 
     name: str
     block_schema: BlockSchema
+    plain: PlainReader | None
+    """Reads the plain ones of these records; None where their schema has types that it does not know."""
     columns: tuple[Column, ...]
     arrays: Mapping[str, tuple[Column, ...]]
     absent: Mapping[str, pl.DataFrame]
 
     def resolve(self, block: pl.DataFrame) -> Resolved:
         """Turn a frame that Polars read (with :data:`INDEX`) into the reader's columns."""
+        lists = {name: block.select(INDEX, name).filter(pl.col(name).list.len() > 0) for name in self.arrays}
+        items = {name: rows.explode(name).unnest(name) for name, rows in lists.items()}
+        return self._resolved(Block(block, items), plain=False)
+
+    def resolve_plain(self, block: Block) -> Resolved:
+        """Turn plain records into the reader's columns."""
+        return self._resolved(block, plain=True)
+
+    def _resolved(self, block: Block, *, plain: bool) -> Resolved:
         rejected: dict[int, tuple[str, str]] = {}
-        frame = _apply(self.columns, block, rejected)
-        items = {}
-        for name, columns in self.arrays.items():
-            rows = block.select(INDEX, name).filter(pl.col(name).list.len() > 0).explode(name).unnest(name)
-            items[name] = _apply(columns, rows, rejected)
+        frame = _apply(self.columns, block.frame, rejected, plain=plain)
+        items = {
+            name: _apply(columns, block.items[name], rejected, plain=plain) for name, columns in self.arrays.items()
+        }
         if rejected:
             good = ~pl.col(INDEX).is_in(list(rejected))
             frame = frame.filter(good)
@@ -73,10 +89,13 @@ class Reading:
         return Resolved(frame, {**items, **self.absent}, [(i, *why) for i, why in rejected.items()])
 
 
-def _apply(columns: tuple[Column, ...], rows: pl.DataFrame, rejected: dict[int, tuple[str, str]]) -> pl.DataFrame:
-    checks = [check for column in columns for check in column.checks]
+def _apply(
+    columns: tuple[Column, ...], rows: pl.DataFrame, rejected: dict[int, tuple[str, str]], *, plain: bool
+) -> pl.DataFrame:
+    checks = [check for column in columns for check in column.checks if check.of_plain or not plain]
     bad = pl.any_horizontal(check.wrong for check in checks) if checks else pl.lit(value=False)
-    frame = rows.select(INDEX, *(column.expression for column in columns), bad.fill_null(value=False).alias(_BAD))
+    expressions = [column.plain if plain else column.expression for column in columns]
+    frame = rows.select(INDEX, *expressions, bad.fill_null(value=False).alias(_BAD))
     if frame[_BAD].any():
         for check in checks:
             for index in rows.filter(check.wrong)[INDEX]:
@@ -92,7 +111,7 @@ def reading_of(writer: Schema, reader: Schema) -> Reading:
     """
     writer = _texts_as_wanted(writer, reader)
     written = {field["name"]: field for field in writer["fields"]}
-    block = BlockSchema([block_field(field) for field in writer["fields"]], 5)
+    block = BlockSchema([block_field(field) for field in writer["fields"]], HEADER_BYTES)
     columns, arrays, absent = [], {}, {}
     for field in reader["fields"]:
         name, item = field["name"], item_record(field["type"])
@@ -104,7 +123,7 @@ def reading_of(writer: Schema, reader: Schema) -> Reading:
         else:
             types = {column_name(f): dtype_of(f) for f in item["fields"]}
             absent[name] = pl.DataFrame(schema={INDEX: pl.Int64, **types})
-    return Reading(reader["name"], block, tuple(columns), arrays, absent)
+    return Reading(reader["name"], block, plain_reader(writer, HEADER_BYTES), tuple(columns), arrays, absent)
 
 
 def _texts_as_wanted(writer: Schema, reader: Schema) -> Schema:
@@ -147,12 +166,14 @@ def _column(written: Schema | None, field: Schema, record: str) -> Column:
     if written is None:
         if "default" not in field:
             raise _unresolvable(record, field["name"], "has no default and is not in the writer's schema")
-        return Column(pl.lit(_default(field), dtype=dtype_of(field)).alias(name), ())
+        default = pl.lit(_default(field), dtype=dtype_of(field)).alias(name)
+        return Column(default, (), default)
     source, value = _value(written, field, record)
     checks = [*written_checks(written), *value_checks(source, field)]
     if kind_of(written["type"])[1] and not kind_of(field["type"])[1]:
         checks.append(Check(source.is_null(), "malformed", f"{field['name']} is null"))
-    return Column(value.alias(name), tuple(checks))
+    plain = pl.col(written["name"]) if kind_of(field["type"])[0] == "boolean" else value
+    return Column(value.alias(name), tuple(checks), plain.alias(name))
 
 
 def _default(field: Schema) -> Any:
