@@ -21,7 +21,7 @@ from penstock.topics import SOURCES, Topic, group_id
 from penstock.waiting import wait_for
 from processors.restore import Found, Restored, restore
 from processors.stall import StallWatch
-from processors.stretch import AT_ONCE, FetchedMessage, Stretch, by_partition
+from processors.stretch import AT_ONCE, FetchedMessage, Stretch, any_error, by_partition
 
 Partition = tuple[str, int]
 
@@ -137,8 +137,10 @@ class LogConsumer:
 
     def _take(self, messages: list[FetchedMessage], batches: dict[Partition, Batch]) -> None:
         """Add what was fetched to the batches of their partitions."""
-        if any(message.error() for message in messages):
+        if any_error(messages):
             messages = [message for message in messages if self._is_record(message)]
+            if not messages:
+                return
         for tp, records in by_partition(messages).items():
             if tp in batches:
                 batches[tp].records.extend(records)

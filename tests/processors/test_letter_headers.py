@@ -5,11 +5,16 @@ from typing import Any
 from processors.stretch import Stretch
 
 
-class Unreadable:
-    """As confluent-kafka's message is whose header has a name that is no UTF-8."""
+class FakeMessage:
+    """As confluent-kafka's message is; ``headers`` None: one has a name that is no UTF-8."""
+
+    def __init__(self, headers: Any) -> None:
+        self._headers = headers
 
     def headers(self) -> Any:
-        raise SystemError("<method 'headers' of 'Message' objects> returned a result with an exception set")
+        if self._headers is None:
+            raise SystemError("<method 'headers' of 'Message' objects> returned a result with an exception set")
+        return self._headers
 
     def offset(self) -> int:
         return 7
@@ -24,18 +29,14 @@ class Unreadable:
         return b"value"
 
 
-class Readable(Unreadable):
-    """One whose headers can be read."""
-
-    def headers(self) -> Any:
-        return [("trace", b"1")]
+READABLE, UNREADABLE = FakeMessage([("trace", b"1")]), FakeMessage(None)
 
 
 def test_a_record_with_an_unreadable_header_is_kept_without_headers() -> None:
-    letter = Stretch.of([Readable(), Unreadable(), Readable()]).letter(1)
+    letter = Stretch.of([READABLE, UNREADABLE, READABLE]).letter(1)
     assert (letter.offset, letter.key, letter.value, letter.headers) == (7, b"key", b"value", [])
 
 
 def test_its_neighbours_keep_theirs() -> None:
-    stretch = Stretch.of([Readable(), Unreadable(), Readable()])
+    stretch = Stretch.of([READABLE, UNREADABLE, READABLE])
     assert [stretch.letter(position).headers for position in (0, 2)] == [[("trace", b"1")]] * 2
