@@ -15,7 +15,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint bench bench-peers bench-report soak chaos soak-chaos fuzz up down check-compose lock clean
+.PHONY: help install demo test test-all lint bench bench-peers bench-soak bench-report soak chaos soak-chaos fuzz up down check-compose lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,11 +45,14 @@ lint: $(INSTALLED) ## Check style, types and contracts
 	$(BIN)/mypy -p infra
 	$(BIN)/penstock schemas check
 
-bench: $(INSTALLED) ## Measure the stages on a real broker, beside a stock Faust app
+bench: $(INSTALLED) ## Measure the stages on a real broker, beside a stock Faust app; latency, restart, memory, idle cost
 	$(BIN)/python -m bench
 
 bench-peers: $(INSTALLED) ## Measure Penstock beside its peers, under an hour; OPTIONS="--events 200000" for less
 	$(BIN)/python -m bench.peers $(OPTIONS)
+
+bench-soak: $(INSTALLED) ## Measure memory over half an hour and the cost by size; OPTIONS="--minutes 2 --max-events 2000000" for less
+	$(BIN)/python -m bench.soak $(OPTIONS)
 
 bench-report: $(INSTALLED) ## Write the tables and the plot of the docs, out of bench/results/*.json
 	$(BIN)/penstock-bench report --write

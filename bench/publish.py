@@ -57,10 +57,16 @@ def load(folder: Path) -> dict[str, Result]:
 
 
 def made(results: Mapping[str, Result]) -> dict[str, str]:
-    """Return the blocks that there are: ``goals``, ``stages``, ``peers`` and its ``summary``; ``plot`` as SVG."""
+    """Return the blocks that there are, in Markdown; ``plot`` as SVG.
+
+    These are ``goals``, ``stages`` and ``live`` (``make bench``), ``soak``, and ``peers`` with its ``summary``.
+    """
     blocks = {"goals": goals_table(results)}
     if "stages" in results:
         blocks["stages"] = stages_table(results["stages"])
+    for kind, name in ((STAGES, "live"), (SOAK, "soak")):
+        if results.get(kind, {}).get("values"):
+            blocks[name] = values_table(results[kind])
     if "peers" in results:
         blocks["summary"] = summary_table(results["peers"])
         blocks["peers"] = peers_table(results["peers"])
@@ -83,9 +89,13 @@ def stages_table(result: Result) -> str:
         _row(row["stage"], row["variant"], *_numbers(row, ("per_second", "per_cpu_second", "rss_mb")))
         for row in result.get("figures", ())
     ]
-    values = [_row(row["name"], f"{row['value']:,}", row["unit"], row["note"]) for row in result.get("values", ())]
-    more = ["", *_table_head(("what",), ("measured",), "", ""), *values] if values else []
-    return "\n".join([*head, *rows, *more, "", _provenance(result)]) + "\n"
+    return "\n".join([*head, *rows, "", _provenance(result)]) + "\n"
+
+
+def values_table(result: Result) -> str:
+    """Return the single numbers of a run in Markdown."""
+    rows = [_row(row["name"], f"{row['value']:,} {row['unit']}", row["note"]) for row in result["values"]]
+    return "\n".join([*_table_head(("what",), ("measured",), ""), *rows, "", _provenance(result)]) + "\n"
 
 
 def peers_table(result: Result) -> str:

@@ -50,7 +50,7 @@ class Worker(NamedTuple):
         }
 
 
-def measure(bed: Bed, rate: int = RATE) -> list[Value]:
+def measure(bed: Bed, rate: int = RATE, behind_s: float = BEHIND_S) -> list[Value]:
     """Return how long it took until the new worker had caught up, its parts, and the rate of the refold."""
     prefix = new_prefix("restart")
     bed.create_topics(prefix)
@@ -69,19 +69,19 @@ def measure(bed: Bed, rate: int = RATE) -> list[Value]:
         ) as backlog:
             backlog.finish()
         with producing(bed, prefix, "all", "--rate", str(rate), "--no-close", "--seed", "2") as live:
-            killed = _kill(bed, prefix, books, rate)
+            killed = _kill(bed, prefix, books, behind_s * rate)
             with _worker(bed, prefix, "restart-second") as second:
-                values = _watch(second, books, killed, rate)
+                values = _watch(second, books, killed, behind_s * rate)
                 live.watched.stop()
                 second.watched.wait_until(books.settled, "all events are settled")
         applied = books.check("restart", backlog.truth(), live.truth())
     return [*values, Value("restart: events, each applied once", applied, "events")]
 
 
-def _kill(bed: Bed, prefix: str, books: Books, rate: int) -> float:
+def _kill(bed: Bed, prefix: str, books: Books, behind: float) -> float:
     """Let a worker catch up, kill it when there is much to fold again, and return when."""
     with _worker(bed, prefix, "restart-first") as first:
-        first.watched.wait_until(lambda: _is_level(first.reached(), books, rate), "the first worker has caught up")
+        first.watched.wait_until(lambda: _is_level(first.reached(), books, behind), "the first worker has caught up")
         steady = time.monotonic() + _STEADY_S
 
         def has_much_to_lose() -> bool:
@@ -100,11 +100,11 @@ def _worker(bed: Bed, prefix: str, name: str) -> Iterator[Worker]:
         yield Worker(watched, f"http://{LOOPBACK}:{port}/metrics")
 
 
-def _is_level(reached: dict[tuple[str, int], int], books: Books, rate: int) -> bool:
-    return len(reached) == len(_TOPICS) * PARTITIONS and books.log_end() - sum(reached.values()) <= BEHIND_S * rate
+def _is_level(reached: dict[tuple[str, int], int], books: Books, behind: float) -> bool:
+    return len(reached) == len(_TOPICS) * PARTITIONS and books.log_end() - sum(reached.values()) <= behind
 
 
-def _watch(worker: Worker, books: Books, killed: float, rate: int) -> list[Value]:
+def _watch(worker: Worker, books: Books, killed: float, behind: float) -> list[Value]:
     """Follow the second worker until it has caught up. Nobody commits before it has folded again what it must."""
     committed = books.committed()
     refolded_at: list[float] = []
@@ -115,7 +115,7 @@ def _watch(worker: Worker, books: Books, killed: float, rate: int) -> list[Value
         refolded = all(reached.get(tp, 0) > frontier.position for tp, (_, frontier) in committed.items())
         if refolded and not refolded_at:
             refolded_at.append(time.time())
-        return refolded and _is_level(reached, books, rate)
+        return refolded and _is_level(reached, books, behind)
 
     worker.watched.wait_until(caught_up, "the second worker has caught up")
     done, assigned = time.time(), worker.watched.logged_at("assigned")
@@ -124,7 +124,7 @@ def _watch(worker: Worker, books: Books, killed: float, rate: int) -> list[Value
     events = sum(frontier.position - offset for offset, frontier in committed.values())
     seconds, cpu_s = refolded_at[0] - assigned, worker.watched.cpu_between(assigned, refolded_at[0])
     return [
-        Value("restart: kill to caught up", done - killed, "s", f"at {rate:,} events/s"),
+        Value("restart: kill to caught up", done - killed, "s"),
         Value("restart: of it, until the group gave the partitions", assigned - killed, "s", "session timeout 6 s"),
         Value("restart: of it, catching up", done - assigned, "s"),
         Value("restart: refold rate", events / seconds, "events/s", f"{events:,} events in {seconds:.2f} s"),
@@ -136,9 +136,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.restart", description=__doc__)
     parser.add_argument("--rate", type=int, default=RATE, help=f"events a second (default {RATE})")
+    parser.add_argument("--behind", type=float, default=BEHIND_S, help="seconds of input that may lack (default 0.5)")
     options = parser.parse_args(arguments)
     with real_bed(postgres=False) as bed:
-        print("\n".join(map(str, measure(bed, options.rate))))
+        print("\n".join(map(str, measure(bed, options.rate, options.behind))))
     return 0
 
 

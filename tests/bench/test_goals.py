@@ -60,6 +60,12 @@ def test_the_table_of_goals_names_what_was_missed_and_what_was_not_measured() ->
     assert "- `make bench`: 2026-01-02, a CPU" in table
 
 
+def test_single_numbers_have_tables_of_their_own() -> None:
+    blocks = made({STAGES: stages(Value("idle: of it, views", 0.354, "% of a core", "over 30 s"))})
+    assert "| idle: of it, views | 0.354 % of a core | over 30 s |" in blocks["live"]
+    assert "soak" not in blocks
+
+
 def test_quantiles_are_values_that_were_seen() -> None:
     found = {value.name: value.value for value in quantiles("x", pl.Series(range(1, 1_001)))}
     assert found["x, p50"] in (500, 501)
