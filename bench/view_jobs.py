@@ -80,8 +80,7 @@ def _bare(kafka: Settings, load: Load, stage_name: str, settings: Settings) -> F
         with store.transaction() as transaction:
             for merge, frame in rows:
                 table = merge.staging(view.name)
-                transaction.stage(table, frame)
-                transaction.execute(render(merge.sql, view, _VERSION, store.dialect, table))
+                transaction.merge(render(merge.sql, view, _VERSION, store.dialect, table), table, frame)
     seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu
     store.close()
     check(stage_name, {"orders": _truth(load)}, {"orders": _table(settings)}, {"orders"})

@@ -93,8 +93,7 @@ def merge(store: Store, view: View, version: int, staged: Staged) -> None:
                 raise Fenced(str(move.place))
         for rule, rows in staged.rows:
             table = rule.staging(view.name)
-            transaction.stage(table, rows)
-            transaction.execute(render(rule.sql, view, version, store.dialect, table))
+            transaction.merge(render(rule.sql, view, version, store.dialect, table), table, rows)
         failpoint("consumers.before-database-commit")
     failpoint("consumers.after-database-commit")
 

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,20 @@ BUSY_TIMEOUT_S = 5.0
 _SETTINGS = (
     # Readers never wait, and a commit needs no fsync: after a crash of the machine the last batches may be gone,
     # rows and offsets together, so they are read again.
+    # Keys come in any order, so that a batch touches most pages: fewer and larger ones cost less. A file keeps the
+    # size that it was made with.
+    "PRAGMA page_size = 16384",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -65536",
-    "PRAGMA wal_autocheckpoint = 8000",
+    "PRAGMA wal_autocheckpoint = 4000",
 )
+_PIECES = (512, 32, 1)
+"""Rows of one statement: how many, then how many of what is left. SQLite takes 32,766 parameters."""
+_STATEMENTS = 512
+"""How many prepared statements a connection keeps: those that merge, three for each."""
+
 _AWAY = {
     sqlite3.SQLITE_BUSY: "is locked by another program",
     sqlite3.SQLITE_LOCKED: "is locked by another program",
@@ -45,7 +54,6 @@ class SqliteStore:
     def __init__(self, path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
         self._path = path
         self._busy_timeout_s = busy_timeout_s
-        self._staging: tuple[str, ...] = ()
         self._connection: sqlite3.Connection | None = None
 
     @classmethod
@@ -58,8 +66,7 @@ class SqliteStore:
 
     def prepare(self, staging: Iterable[str]) -> None:
         """See :class:`consumers.stores.Store`."""
-        self._staging = tuple(staging)
-        self.close()
+        # Rows come as parameters: there is nothing to make.
 
     def transaction(self) -> AbstractContextManager["_SqliteTransaction"]:
         """See :class:`consumers.stores.Store`. There is one writer at a time; the others wait here."""
@@ -95,10 +102,11 @@ class SqliteStore:
         if self._connection is None:
             # The figures are read in the threads of the HTTP server, one at a time.
             connection = sqlite3.connect(
-                self._path, timeout=self._busy_timeout_s, isolation_level=None, check_same_thread=False
-            )
+                self._path, timeout=self._busy_timeout_s, isolation_level=None, check_same_thread=False,
+                cached_statements=_STATEMENTS,
+            )  # fmt: skip
             try:
-                for statement in (*_SETTINGS, *self._staging):
+                for statement in _SETTINGS:
                     connection.execute(statement)
             except sqlite3.Error:
                 connection.close()
@@ -136,7 +144,27 @@ class _SqliteTransaction:
     def fetch(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Sequence[Row]:
         return self._connection.execute(sql, parameters or {}).fetchall()
 
-    def stage(self, table: str, rows: pl.DataFrame) -> None:
-        self._connection.execute(f"DELETE FROM {table}")  # noqa: S608  # a name of ours
-        places = ", ".join("?" * rows.width)
-        self._connection.executemany(f"INSERT INTO {table} VALUES ({places})", rows.rows())  # noqa: S608
+    def merge(self, sql: str, table: str, rows: pl.DataFrame) -> None:
+        # Each execute() gives the interpreter to other threads once, where executemany() would once a row.
+        width, values = rows.width, _flat(rows)
+        begin = 0
+        for size in _PIECES:
+            while rows.height - begin >= size:
+                piece = values[begin * width : (begin + size) * width]
+                self._connection.execute(_with_rows(sql, table, tuple(rows.columns), size), piece)
+                begin += size
+
+
+def _flat(rows: pl.DataFrame) -> list[Any]:
+    """Return the values row after row, without making rows."""
+    values: list[Any] = [None] * (rows.height * rows.width)
+    for number, column in enumerate(rows.iter_columns()):
+        values[number :: rows.width] = column.to_list()
+    return values
+
+
+@lru_cache(maxsize=_STATEMENTS)
+def _with_rows(sql: str, table: str, columns: tuple[str, ...], count: int) -> str:
+    """Return ``sql`` behind a ``WITH`` that calls ``count`` rows of parameters ``table``."""
+    row = f"({', '.join('?' * len(columns))})"
+    return f"WITH {table} ({', '.join(columns)}) AS (VALUES {', '.join([row] * count)}) {sql}"

@@ -26,8 +26,11 @@ class Transaction(Protocol):
     def fetch(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Sequence[Row]:
         """Run a query; return its rows."""
 
-    def stage(self, table: str, rows: pl.DataFrame) -> None:
-        """Fill the staging ``table`` with the columns of ``rows``, in their order; nothing else is in it."""
+    def merge(self, sql: str, table: str, rows: pl.DataFrame) -> None:
+        """Run the statement ``sql``, to which ``rows`` are the staging ``table``, with its columns in its order.
+
+        It may be run on one piece of the rows after the other, as if each were a batch.
+        """
 
 
 class Store(Protocol):
@@ -41,7 +44,7 @@ class Store(Protocol):
     dialect: Dialect
 
     def prepare(self, staging: Iterable[str]) -> None:
-        """Say what makes the staging tables: statements that are run on each connection from now on."""
+        """Say what makes the staging tables, for a database that needs some: run on each connection from now on."""
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         """Open a transaction; it commits at the end of the block, and rolls back on an exception."""

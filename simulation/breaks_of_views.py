@@ -57,8 +57,7 @@ def offsets_in_another_transaction() -> Iterator[None]:
         with store.transaction() as transaction:
             for rule, rows in staged.rows:
                 table = rule.staging(view.name)
-                transaction.stage(table, rows)
-                transaction.execute(render(rule.sql, view, version, store.dialect, table))
+                transaction.merge(render(rule.sql, view, version, store.dialect, table), table, rows)
 
     with patched(consumers.materialization, merge=in_two):
         yield

@@ -10,6 +10,7 @@ import pytest
 from consumers.postgres_store import PostgresStore
 from consumers.sqlite_store import SqliteStore
 from consumers.stores import Store, open_store
+from consumers.view_files import load_views
 from penstock.errors import ExitCode, PenstockError, Unavailable, UsageError
 from penstock.settings import load_settings
 from testbed.postgres import Postgres
@@ -21,16 +22,36 @@ Connect = Callable[[], Store]
 HOSTILE = ["", "a\tb", "\\.", "\n\\.\n", "\\N", '"', "'", "\r\n", "é\u2028😀", "NULL", "%s :name"]
 
 
-def test_every_text_and_all_bytes_survive_staging(connect: Connect) -> None:
+def test_every_text_and_all_bytes_survive_a_merge(connect: Connect) -> None:
     store = connect()
     store.prepare(["CREATE TEMP TABLE IF NOT EXISTS staging_x (number BIGINT, words TEXT, raw BYTEA)"])
     raw = [None, b"", b"\0\xff\\x", *[bytes([n]) for n in range(len(HOSTILE) - 3)]]
     numbers = [None, -1, 2**62, *range(len(HOSTILE) - 3)]
     rows = pl.DataFrame({"number": numbers, "words": [*HOSTILE[:-1], None], "raw": raw})
+    insert = "INSERT INTO kept SELECT number, words, raw, :n FROM staging_x"
     with store.transaction() as transaction:
-        for _ in range(2):
-            transaction.stage("staging_x", rows)
-        assert list(transaction.fetch("SELECT number, words, raw FROM staging_x")) == rows.rows()
+        transaction.execute("CREATE TABLE kept (number BIGINT, words TEXT, raw BYTEA, time BIGINT)")
+        for time in (1, 2):
+            transaction.merge(insert.replace(":n", str(time)), "staging_x", rows)
+        for time in (1, 2):
+            kept = "SELECT number, words, raw FROM kept WHERE time = :time"
+            assert list(transaction.fetch(kept, {"time": time})) == rows.rows()
+
+
+@pytest.mark.parametrize("count", [1, 31, 32, 33, 511, 512, 513, 5_000])
+def test_a_merge_of_any_number_of_rows_takes_each_once(connect: Connect, count: int) -> None:
+    store = connect()
+    store.prepare(["CREATE TEMP TABLE IF NOT EXISTS staging_x (number BIGINT, words TEXT)"])
+    rows = pl.DataFrame({"number": range(count), "words": [f"word {number}" for number in range(count)]})
+    with store.transaction() as transaction:
+        transaction.execute("CREATE TABLE kept (number BIGINT PRIMARY KEY, words TEXT)")
+        transaction.merge("INSERT INTO kept SELECT number, words FROM staging_x", "staging_x", rows)
+    assert read(store, "kept") == rows.rows()
+
+
+def test_no_view_has_more_columns_than_a_statement_of_sqlite_takes() -> None:
+    widest = max(len(merge.columns) for view in load_views().values() for merge in view.merges.values())
+    assert widest * 512 <= 32_766, "fewer rows a statement, see consumers/sqlite_store.py"
 
 
 def test_a_failed_transaction_leaves_nothing_and_the_next_one_works(connect: Connect) -> None:
@@ -109,6 +130,7 @@ def test_a_postgres_connection_that_breaks_is_opened_again(postgres: Postgres) -
     with pytest.raises(Unavailable, match="is away"):
         lose_the_connection()
     with store.transaction() as transaction:
-        transaction.stage("staging_x", pl.DataFrame({"number": [1, 2]}))
-        assert transaction.fetch("SELECT to_regclass('lost'), count(*) FROM staging_x") == [(None, 2)]
+        rows = pl.DataFrame({"number": [1, 2]})
+        transaction.merge("CREATE TABLE kept AS SELECT number FROM staging_x", "staging_x", rows)
+        assert transaction.fetch("SELECT to_regclass('lost'), count(*) FROM kept") == [(None, 2)]
     store.close()
