@@ -202,6 +202,8 @@ class SimConsumer:
             self.world.pause("asking for offsets")
         if self.world.broker.away and not cached:
             raise _failed(KafkaError._TRANSPORT)
+        if partition.partition >= self.world.broker.count(partition.topic):  # made anew with fewer
+            raise _failed(KafkaError.UNKNOWN_TOPIC_OR_PART)
         log = self.world.broker.log((partition.topic, partition.partition))
         return log.start, log.end
 
