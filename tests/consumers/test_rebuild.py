@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from io import StringIO
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 import pytest
 from prometheus_client import CollectorRegistry
 from rich.console import Console
@@ -20,14 +22,15 @@ from consumers.reader import Reader
 from consumers.rebuild import Comparison, Rebuild
 from consumers.rebuild_build import Options
 from consumers.rebuild_report import print_comparison, to_json
-from consumers.stores import Store
+from consumers.stores import Store, open_store
 from consumers.view_files import View
 from penstock.errors import PenstockError, ProtectiveStop, UsageError
 from penstock.health import Health
 from penstock.progress import Silent
 from penstock.schema_ids import LockedIds
-from penstock.settings import Settings
+from penstock.settings import Settings, load_settings
 from penstock.topics import BY_NAME, group_id
+from testbed.postgres import Postgres
 from tests.consumers import builders
 from tests.consumers.builders import NOON, read, views
 from tests.consumers.cluster import PATIENCE_S, Cluster
@@ -300,3 +303,38 @@ def test_a_database_from_before_there_were_builds_is_rebuilt(bench: Bench) -> No
         transaction.execute("DROP TABLE view_builds")
     assert bench.swap().equal
     assert bench.states() == {1: "old", 10_001: "live"}
+
+
+@pytest.mark.real
+def test_the_role_that_owns_the_views_may_rebuild_and_the_reader_sees_what_is_swapped_in(postgres: Postgres) -> None:
+    url = postgres.create_database("rebuild_roles")
+    with psycopg.connect(url, autocommit=True) as database:
+        for statement in (
+            "CREATE ROLE rebuild_views LOGIN",
+            "CREATE ROLE rebuild_reader LOGIN",
+            "REVOKE ALL ON SCHEMA public FROM PUBLIC",
+            "GRANT USAGE, CREATE ON SCHEMA public TO rebuild_views",
+            "GRANT USAGE ON SCHEMA public TO rebuild_reader",
+            "ALTER DEFAULT PRIVILEGES FOR ROLE rebuild_views IN SCHEMA public GRANT SELECT ON TABLES TO rebuild_reader",
+        ):
+            database.execute(statement)
+    parts = urlsplit(url)
+    address = parts.netloc.rpartition("@")[2]
+    settings = load_settings(database_url=urlunsplit(parts._replace(netloc=f"rebuild_views@{address}")), embedded=True)
+    stores: list[Store] = []
+
+    def connect() -> Store:
+        stores.append(open_store(settings))
+        return stores[-1]
+
+    bench = Bench(settings.model_copy(update={"run_id": "run"}), connect)
+    bench.send(40)
+    bench.keep(bench.start())
+    bench.swap()
+    bench.swap()
+    bench.close()
+    with psycopg.connect(urlunsplit(parts._replace(netloc=f"rebuild_reader@{address}"))) as reader:
+        assert reader.execute("SELECT count(*) FROM orders").fetchone() == (40,)
+        assert reader.execute("SELECT count(*) FROM orders_v1_r2").fetchone() == (40,)
+    for store in stores:
+        store.close()
