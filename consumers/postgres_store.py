@@ -12,6 +12,7 @@ import psycopg
 from consumers.stores import Row
 from consumers.view_files import Dialect
 from penstock.errors import PenstockError, Unavailable, UsageError
+from penstock.postgres import keepalives
 from penstock.settings import mask_url
 
 CONNECT_TIMEOUT_S = 10
@@ -87,7 +88,9 @@ class PostgresStore:
     def _connected(self) -> psycopg.Connection[Row]:
         if self._connection is None:
             try:
-                connection = psycopg.connect(self._url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+                connection = psycopg.connect(
+                    self._url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S, **keepalives(self._url)
+                )
             except psycopg.Error as error:
                 raise self._explain_connect(error) from error
             session = ("SET client_min_messages = warning", f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'")

@@ -96,8 +96,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port))
     except OSError as error:
+        why = (error.strerror or str(error)).partition(" (while ")[0]  # Python names the address again
         raise UsageError(
-            f"PENSTOCK_HTTP_PORT: can't listen on {host}:{port} ({error.strerror}); choose another, or 0 for a free one"
+            f"PENSTOCK_HTTP_PORT: can't listen on {host}:{port} ({why}); choose another, or 0 for a free one"
         ) from None
 
 

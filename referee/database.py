@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 from penstock.errors import PenstockError, Unavailable, UsageError
+from penstock.postgres import keepalives
 from penstock.settings import Settings, mask_url
 
 CONNECT_TIMEOUT_S = 10
@@ -98,7 +99,7 @@ class Postgres:
         self._where = mask_url(url)
         self._cursors = 0
         try:
-            self._connection = psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S)
+            self._connection = psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S, **keepalives(url))
         except psycopg.Error as error:
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             wrong = isinstance(error, psycopg.ProgrammingError) or any(word in str(error) for word in _HOPELESS)

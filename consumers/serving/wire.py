@@ -45,7 +45,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), backlog=1_024)
     except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or str(error)
+        why = (getattr(error, "strerror", None) or str(error)).partition(" (while ")[0]  # Python adds the address
         raise UsageError(
             f"PENSTOCK_SERVE_PORT: can't listen on {host}:{port} ({why}); choose another, or 0 for a free one"
         ) from None
