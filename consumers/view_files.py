@@ -22,6 +22,8 @@ The staging table holds one row a key of the batch, sorted by it. In braces stan
 or database: ``{NAME}`` a table of this file, ``{staging}``, ``{text}`` the type of a text that sorts by its bytes,
 ``{clustered}`` the end of a table that is stored in its key's order where that can be had, ``{sorted COLUMNS}`` an
 ``ORDER BY`` where it keeps two processes from a deadlock, ``{utc EXPRESSION}`` milliseconds as a time for people.
+``{each TEXT}`` is the text for each slot of a block of registers with ``#`` as its number, between commas;
+``{plus TEXT}`` the same with plus signs between.
 """
 
 import hashlib
@@ -32,6 +34,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from penstock.errors import PenstockError, UsageError
+from penstock.metrics import SLOTS
 from penstock.topics import BY_NAME, Topic
 
 _DIRECTIVE = re.compile(r"^--:\s*(\w+)\s*(.*?)\s*$")
@@ -39,6 +42,7 @@ _BRACES = re.compile(r"\{(\w+)(?:\s+([^{}]*))?\}")
 _SECTIONS = ("table", "index", "merge", "read", "gauge")
 _HEADS = ("view", "about", "reads")
 _OF_MERGE = ("key", "newest", "stage")
+_REPEATED = {"each": ", ", "plus": " + "}
 
 REBUILDS = 10_000
 """Table versions of a pipeline version lie this far apart, one a rebuild; pipeline versions are smaller."""
@@ -166,6 +170,8 @@ def render(sql: str, view: View, version: int, dialect: Dialect, staging: str = 
 
     def fill(match: re.Match[str]) -> str:
         word, argument = match.groups()
+        if argument and word in _REPEATED:
+            return _repeated(word, argument)
         if argument and word in dialect.functions:
             return dialect.functions[word](argument)
         if word in view.tables:
@@ -177,6 +183,10 @@ def render(sql: str, view: View, version: int, dialect: Dialect, staging: str = 
         raise PenstockError(f"view {view.name}: {match.group()} stands for nothing")
 
     return _BRACES.sub(fill, sql)
+
+
+def _repeated(word: str, text: str) -> str:
+    return _REPEATED[word].join(text.replace("#", str(number)) for number in range(len(SLOTS)))
 
 
 def table_name(table: str, version: int) -> str:

@@ -23,7 +23,7 @@ FIGURES = ("orders", "orders_placed", "revenue", "units", "readings", "devices",
 """Business gauges that must be above 0."""
 
 GROWING: tuple[str, ...] = ("orders", "order_metrics", "product_sales", "telemetry_metrics", "pane_counts")
-GROWING += ("late_events", "dead_letters")
+GROWING += ("late_events", "dead_letters", "reading_quantiles", "distinct_customers")
 """Relations that must have rows, and more as time goes on."""
 
 ROWS_DEADLINE_S = 240

@@ -5,8 +5,9 @@ laid into their slots where the field before ended. A field's encodings are cell
 its own length is covered by the next field, or lies behind the record's end. At last the slots are cut into bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -17,7 +18,10 @@ from penstock.avro_types import column_name, is_scaled, item_record, kind_of, pl
 from penstock.contracts import Contract, Schema
 
 Ints = npt.NDArray[np.int64]
-Numbers: TypeAlias = "npt.NDArray[np.int64] | npt.NDArray[np.float64]"
+Numbers: TypeAlias = "npt.NDArray[np.int64] | npt.NDArray[np.float64] | npt.NDArray[np.bool_]"
+
+_ONE_BYTE = 64
+"""A whole number from 0 on and below this is one byte as a varint."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,12 @@ class ColumnEncoder:
         if not size:
             return []
         cells: list[Cells | _Arrays] = [constant(self._header, size)]
-        for field in self._fields:
-            cells += self._field(field, columns[field.name])
+        for alike, fields in groupby(self._fields, _is_plain_integer):
+            own = list(fields)
+            if alike and len(own) > 1:
+                cells += _integers([columns[field.name] for field in own])
+            else:
+                cells += [each for field in own for each in self._field(field, columns[field.name])]
         buffer, starts, ends = _laid_out(cells, size)
         whole = buffer.tobytes()
         return [whole[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
@@ -143,6 +151,24 @@ def _laid_out(cells: "list[Cells | _Arrays]", size: int) -> tuple[npt.NDArray[np
     return buffer, starts, at
 
 
+def _is_plain_integer(field: _Field) -> bool:
+    return field.null is None and field.kind in ("int", "long", "timestamp")
+
+
+def _integers(columns: Sequence[Column]) -> "list[Cells | _Arrays]":
+    """Return the encodings of neighbours that are whole numbers: those of one byte each as one field."""
+    whole = np.stack([np.asarray(column).astype(np.int64, copy=False) for column in columns])
+    small = (whole.min(axis=1) >= 0) & (whole.max(axis=1) < _ONE_BYTE)
+    found: list[Cells | _Arrays] = []
+    for of_one_byte, places in groupby(range(len(columns)), small.__getitem__):
+        own = whole[list(places)]
+        if of_one_byte:
+            found.append(Cells((2 * own.T).astype(np.uint8), np.full(own.shape[1], len(own))))
+        else:
+            found += [integers(column) for column in own]
+    return found
+
+
 def _item_cells(field: _Field, items: Items) -> Cells:
     if not field.parts:
         raise TypeError(f"{field.name} is no array of records")
@@ -160,9 +186,11 @@ def _cells(field: _Field, column: Column) -> Cells:
     if not isinstance(column, np.ndarray):
         raise TypeError(f"{field.name} can't be encoded from {type(column).__name__}")
     if field.kind == "double":
-        return doubles(column)
+        return doubles(column.astype(np.float64, copy=False))
     if field.kind == "decimal":
         return decimals(column.astype(np.int64, copy=False))
+    if field.kind == "boolean":
+        return Cells(column.astype(np.uint8).reshape(-1, 1), np.ones(len(column), np.int64))
     if field.kind in ("int", "long", "timestamp"):
         return integers(column.astype(np.int64, copy=False))
     raise TypeError(f"{field.name}: {field.kind} is not encoded in columns")

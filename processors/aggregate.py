@@ -9,6 +9,7 @@ from penstock.errors import ProtectiveStop
 from penstock.metrics import Measure, Metric
 from penstock.pipeline import PANE_MS
 from processors.fates import PANE
+from processors.sketches import with_sketch
 
 DIRTY = "_dirty"
 _DIRTY_ONCE = pl.Series(DIRTY, [True])
@@ -28,6 +29,8 @@ def partial(metric: Metric, sources: Mapping[str, pl.DataFrame]) -> pl.DataFrame
         rows = sources.get(source)
         if rows is None or rows.is_empty():
             continue
+        if metric.sketch is not None:
+            rows = with_sketch(metric, rows)
         measures = [measure for measure in metric.measures if measure.source == source]
         if any(measure.aggregate == "last" for measure in measures):
             rows = rows.sort("occurred_at", "event_id")
@@ -129,6 +132,12 @@ class OpenGroups:
         self._merged: pl.DataFrame | None = None
         self._pile: list[pl.DataFrame] = []
         self._piled = 0
+
+    def fold(self, sources: Mapping[str, pl.DataFrame]) -> None:
+        """Take the applied rows of a batch: see :func:`partial`."""
+        rows = partial(self.metric, sources)
+        if rows is not None:
+            self.add(rows)
 
     def add(self, rows: pl.DataFrame) -> None:
         """Take a batch's partial aggregates."""

@@ -12,10 +12,11 @@ import polars as pl
 
 from penstock.avro import INDEX, Decoded, Rejection
 from penstock.frontier import Fates, Frontier
-from penstock.metrics import Metric
+from penstock.metrics import Metric, Registers
 from penstock.pipeline import ALLOWED_DISORDER_MS, MAX_AHEAD_MS, NO_TIME, PANE_MS, watermark
-from processors.aggregate import OpenGroups, partial, with_panes, with_parents
+from processors.aggregate import OpenGroups, with_panes, with_parents
 from processors.fates import HEARTBEAT, PANE, SeenIds, judge
+from processors.sketches import OpenRegisters
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class PartitionFold:
         self._skip_torn_panes = skip_torn_panes
         self._start_of_pane: dict[int, int] = {}
         self._seen = SeenIds()
-        self._groups = [OpenGroups(metric) for metric in metrics]
+        self._groups = [open_groups(metric) for metric in metrics]
         self._of_records = _columns_of_records(metrics)
         self._fates = frontier.fates
         self.complete = False
@@ -128,9 +129,7 @@ class PartitionFold:
             self._start_of_pane.setdefault(pane, records.offsets[index])
         sources = _sources(records.decoded, applied, self._of_records)
         for groups in self._groups:
-            rows = partial(groups.metric, sources)
-            if rows is not None:
-                groups.add(rows)
+            groups.fold(sources)
         return applied
 
     def _close_panes(self) -> list[tuple[Metric, pl.DataFrame]]:
@@ -142,6 +141,12 @@ class PartitionFold:
             self._seen.forget(pane)
         taken = ((groups.metric, groups.take_final(watermark(self.newest_ms))) for groups in self._groups)
         return [(metric, rows) for metric, rows in taken if rows is not None]
+
+
+def open_groups(metric: Metric) -> OpenGroups | OpenRegisters:
+    """Return what holds the groups of a metric."""
+    sketch = metric.sketch
+    return OpenRegisters(metric, sketch) if isinstance(sketch, Registers) else OpenGroups(metric)
 
 
 def _behind_torn_panes(first_appended_ms: int) -> int:

@@ -3,9 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from penstock.avro import INDEX, Encoder, Rejection
+from penstock.avro_cells import Vocabulary, texts
+from penstock.avro_encoding_columns import Column, ColumnEncoder, Optional
 from penstock.contracts import Contract
 from penstock.letters import Headers, kept, kept_headers
 from penstock.metrics import METRICS, Metric
@@ -16,6 +19,9 @@ from penstock.topics import BY_NAME
 from processors.fates import NEWEST_BEFORE, PANE
 
 FINAL_SUFFIX = "-final"
+
+MANY = 32
+"""Rows that are worth to be encoded in columns."""
 
 
 class Origin(NamedTuple):
@@ -54,6 +60,15 @@ def result_key(metric: Metric, pane: int, partition: int, group: Iterable[str]) 
     return f"{metric.name}|{pane}|{partition}{''.join(parts)}".encode()
 
 
+def _encodable(column: pl.Series) -> Column:
+    """Return a column of results as :class:`ColumnEncoder` takes it."""
+    if column.dtype.is_integer():
+        if column.null_count():
+            return Optional(column.fill_null(0).to_numpy(), column.is_not_null().to_numpy())
+        return column.to_numpy()
+    return texts(column.cast(pl.String).to_list())
+
+
 class Outbox:
     """Encodes what the folds bring forth."""
 
@@ -61,10 +76,9 @@ class Outbox:
         self._settings = settings
         homes = {metric.result: metric.results for metric in METRICS}
         homes |= {"LateEvent": "late-events", "DeadLetter": "dead-letters", "ProbePassed": "freshness"}
-        self._encoders = {
-            name: Encoder(contracts[name], ids.id_of(contracts[name], BY_NAME[topic]))
-            for name, topic in homes.items()
-        }
+        known = {name: (contracts[name], ids.id_of(contracts[name], BY_NAME[topic])) for name, topic in homes.items()}
+        self._encoders = {name: Encoder(*of) for name, of in known.items()}
+        self._column_encoders = {metric.result: ColumnEncoder(*known[metric.result]) for metric in METRICS}
 
     def results(
         self, metric: Metric, rows: pl.DataFrame, origin: Origin, next_offset: int, *, final: bool
@@ -75,13 +89,17 @@ class Outbox:
         arguments = [pl.lit(metric.name), pl.col(PANE), pl.lit(origin.partition)]
         arguments += [part for text in size for part in (text.str.len_bytes(), text)]
         keys = rows.select(pl.format("".join(parts), *arguments).alias("key"))["key"]
-        records = rows.rename({PANE: "pane_start"}).with_columns(
-            source_topic_id=pl.lit(origin.topic_id),
-            source_partition=pl.lit(origin.partition),
-            next_offset=pl.lit(next_offset),
-            final=pl.lit(final),
-        )
-        values = self._encoders[metric.result].encode_all(records.iter_rows(named=True))
+        same: dict[str, Any] = {"source_partition": origin.partition, "next_offset": next_offset, "final": final}
+        if len(rows) < MANY:
+            same |= {"source_topic_id": origin.topic_id}
+            named = (row | same for row in rows.rename({PANE: "pane_start"}).iter_rows(named=True))
+            values = self._encoders[metric.result].encode_all(named)
+        else:
+            columns = {column.name: _encodable(column) for column in rows}
+            columns |= {name: np.full(len(rows), value) for name, value in same.items()}
+            columns["pane_start"] = columns.pop(PANE)
+            columns["source_topic_id"] = Vocabulary([origin.topic_id]).at(np.zeros(len(rows), np.int64))
+            values = self._column_encoders[metric.result].encode(columns, len(rows))
         topic = BY_NAME[metric.results + (FINAL_SUFFIX if final else "")]
         return Outgoing(
             topic.full_name(self._settings), [(key.encode(), value) for key, value in zip(keys, values, strict=True)]

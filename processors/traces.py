@@ -20,6 +20,7 @@ from processors.fates import HEARTBEAT, PANE
 from processors.fold import Records, Step
 from processors.outbox import Origin, letter_key, result_key
 from processors.sender import KeyedHeaders
+from processors.sketches import with_sketch
 from processors.stretch import Stretch
 
 MAX_WAITING = 10_000
@@ -111,7 +112,10 @@ class Traces:
                 of_item = {} if parents is None or item is None else parents.row(item, named=True)
                 if "." in source and not of_item:
                     continue
-                group = rows.row(at, named=True) | of_item
+                sketched = with_sketch(metric, rows[at : at + 1])
+                if sketched.is_empty():
+                    break
+                group = sketched.row(0, named=True) | of_item
                 yield result_key(metric, pane, origin.partition, [str(group[name]) for name in metric.group])
                 break
 

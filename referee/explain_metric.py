@@ -15,6 +15,7 @@ from referee.explanation import EVENT, Explanation
 from referee.fates import AHEAD_OF_TIME, HEARTBEAT, Settled
 from referee.log import PartitionLog
 from referee.recompute import contributions_of, fold_at, measure_columns
+from referee.sketches import group_types
 from referee.snapshot import Where, at_least, below, equal
 
 PENDING = "not in the view yet"
@@ -184,7 +185,7 @@ def _nothing(asked: MetricQuestion, at: Context) -> str:
     named = " ".join(f"{name}={value}" for name, value in asked.group.items()) or "an event"
     window = f"[{time_text(asked.start_ms)}, {time_text(asked.end_ms)})"
     said = f"{asked.view}: neither the log nor the view has {named} in {window}"
-    columns = dict.fromkeys(group, pl.String)
+    columns = group_types(asked.table.metric)
     there = next(at.snapshot.batches(table, columns, _inside("window_start", asked)), None) if group else None
     if there is not None:
         values = there.unique().sort(group).head(SHOWN_VALUES)

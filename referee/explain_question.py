@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeAlias
 
+import polars as pl
+
 from penstock.errors import UsageError
 from penstock.pipeline import PANE_MS
 from referee.entities import ENTITIES, Entity
 from referee.letters import LETTERS, Letters
 from referee.metric_tables import TABLES, MetricTable
+from referee.sketches import group_types
 
 SPANS_MS = {"": PANE_MS, "_by_hour": 3_600_000, "_by_day": 86_400_000}
 """Length of a window by how the name of the relation ends."""
@@ -18,6 +21,7 @@ SPANS_MS = {"": PANE_MS, "_by_hour": 3_600_000, "_by_day": 86_400_000}
 _ALIASES = {"topic": "source_topic", "partition": "source_partition", "offset": "source_offset"}
 _EXAMPLES = {
     "country": "GB", "sku": "22423", "sensor": "CPU", "device_id": "device-7", "order_id": "ORDER",
+    "bucket_e6": "21500000", "block": "17",
     "source_topic": "orders", "source_partition": "0", "source_offset": "1234",
 }  # fmt: skip
 WINDOW_EXAMPLE = "2026-11-21T06:35"
@@ -29,7 +33,7 @@ class MetricQuestion:
 
     view: str
     table: MetricTable
-    group: Mapping[str, str]
+    group: Mapping[str, str | int]
     start_ms: int
     end_ms: int
     partition: int | None = None
@@ -121,6 +125,12 @@ def _of_metric(
     needed = ("source_topic", "source_partition") if shared else tables[0].metric.group
     more = ("window_start",) if shared else ("source_partition", "window_start")
     started = keys.get("window_start")
+    sketch = tables[0].metric.sketch
+    if sketch is not None and sketch.name not in keys:
+        raise UsageError(
+            f"--key: {view} is estimated from a sketch, of which single cells can be explained: add one that is in the "
+            f"table {tables[0].name}, as in --key {sketch.name}={_EXAMPLES.get(sketch.name, 'VALUE')}"
+        )
     _check_columns(view, keys, needed, more)
     if window is None and started is None:
         raise UsageError(f"--window: which one? {view} has a row a window: any time in it, as in {WINDOW_EXAMPLE}")
@@ -132,9 +142,14 @@ def _of_metric(
     number = keys.get("source_partition")
     start_ms = at_ms - at_ms % span_ms
     return MetricQuestion(
-        view, chosen[0], {name: keys[name] for name in chosen[0].metric.group}, start_ms, start_ms + span_ms,
+        view, chosen[0], _group(chosen[0], keys), start_ms, start_ms + span_ms,
         None if number is None else _number("source_partition", number),
     )  # fmt: skip
+
+
+def _group(table: MetricTable, keys: Mapping[str, str]) -> dict[str, str | int]:
+    kinds = group_types(table.metric)
+    return {name: keys[name] if kind == pl.String else _whole(name, keys[name]) for name, kind in kinds.items()}
 
 
 def _of_entity(view: str, entities: tuple[Entity, ...], keys: dict[str, str]) -> EntityQuestion:
@@ -145,7 +160,13 @@ def _of_entity(view: str, entities: tuple[Entity, ...], keys: dict[str, str]) ->
 
 
 def _number(name: str, text: str) -> int:
-    if not re.fullmatch(r"\d{1,18}", text):
+    if text.startswith("-"):
+        raise UsageError(f"--key {name}={text}: must be a whole number")
+    return _whole(name, text)
+
+
+def _whole(name: str, text: str) -> int:
+    if not re.fullmatch(r"-?\d{1,18}", text):
         raise UsageError(f"--key {name}={text}: must be a whole number")
     return int(text)
 

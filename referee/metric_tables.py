@@ -11,6 +11,7 @@ from penstock.metrics import METRICS, Metric
 from referee.compare import Differences, Shape, compare, places_text
 from referee.panes import ClosedPanes
 from referee.recompute import LAST_EVENT_ID, contributions_of, fold_at, measure_columns
+from referee.sketches import group_types
 from referee.snapshot import Snapshot, Where, below, equal, none_of
 from referee.source import Source
 from referee.streams import RowStream
@@ -43,11 +44,11 @@ class MetricTable:
     @property
     def columns(self) -> dict[str, Any]:
         """The table's columns besides its place's, with their types."""
-        texts = dict.fromkeys(self.metric.group, pl.String)
         measures = {
             name: pl.String if name == LAST_EVENT_ID else pl.Int64 for name in measure_columns(self.metric)
         }
-        return {"window_start": pl.Int64, **texts, **dict.fromkeys(_BOOKKEEPING, pl.Int64), **measures}
+        numbers = dict.fromkeys(_BOOKKEEPING, pl.Int64)
+        return {"window_start": pl.Int64, **group_types(self.metric), **numbers, **measures}
 
     def place(self, partition: int) -> dict[str, Any]:
         """Return the columns and values that choose the rows of one source partition."""
@@ -129,7 +130,7 @@ def check_strays(
 ) -> None:
     """Add a difference for each row of a table that is of no partition in ``places``."""
     key = {name: pl.Int64 if name == "source_partition" else pl.String for name in places[0]}
-    columns = {**key, "window_start": pl.Int64, **dict.fromkeys(table.metric.group, pl.String)}
+    columns = {**key, "window_start": pl.Int64, **group_types(table.metric)}
     if table.name == PANE_COUNTS:
         columns = {**key, "window_start": pl.Int64}
     for found in snapshot.batches(snapshot.table_name(table.name), columns, none_of(places)):

@@ -34,7 +34,7 @@ def columns_read(topic: str) -> dict[str, set[str]]:
     for metric in metrics_of(topic):
         for measure in metric.measures:
             record, _, array = measure.source.partition(".")
-            names = {*metric.group, measure.column, measure.times}
+            names = {*metric.group, measure.column, measure.times, *([metric.sketch.column] if metric.sketch else [])}
             read.setdefault(record, set()).update(names)
             if array:
                 read.setdefault(measure.source, set()).update(names)

@@ -11,6 +11,7 @@ import polars as pl
 from penstock.metrics import Measure, Metric
 from referee.fates import Settled
 from referee.log import PartitionLog
+from referee.sketches import group_types, with_sketch
 
 LAST_AT, LAST_EVENT_ID = "last_at", "last_event_id"
 
@@ -49,7 +50,9 @@ def _of_source(metric: Metric, source: str, log: PartitionLog, applied: pl.DataF
         read = (name for measure in measures for name in (measure.column, measure.times) if name)
         absent = dict.fromkeys((*metric.group, *read))
         rows = applied.clear().with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in absent)
-    groups = (pl.col(name).cast(pl.String) for name in metric.group)
+    else:
+        rows = with_sketch(metric, rows)
+    groups = (pl.col(name).cast(kind) for name, kind in group_types(metric).items())
     values = (_value(measure).alias(measure.name) for measure in measures)
     return rows.select("offset", "pane", "occurred_at", "event_id", *groups, *values)
 

@@ -13,6 +13,7 @@ from penstock.metrics import Metric
 from referee.compare import Differences, Shape, compare
 from referee.metric_tables import PANE_COUNTS, MetricTable
 from referee.recompute import LAST_AT, LAST_EVENT_ID
+from referee.sketches import group_types, relation_columns, relation_of
 from referee.snapshot import Snapshot, at_least
 from referee.streams import RowStream
 
@@ -45,11 +46,11 @@ class _Windows:
         self._metric = metric = table.metric
         self._span_ms = span_ms
         self._from_ms = None if since_ms is None else -(-since_ms // span_ms) * span_ms
-        measures = tuple(measure.name for measure in metric.measures)
-        key = ("window_start_ms", *metric.group)
+        group, measures = relation_columns(metric)
+        key = ("window_start_ms", *group)
         name = f"{table.name}{ending}"
         self._shape = Shape(f"{name} (relation)", key, (*measures, "final"))
-        groups = dict.fromkeys(metric.group, pl.String)
+        groups = {name: kind for name, kind in group_types(metric).items() if name in group}
         self._schema = {"window_start_ms": pl.Int64, **groups, **dict.fromkeys((*measures, "final"), pl.Int64)}
         where = at_least("window_start_ms", self._from_ms)
         self._stream = RowStream(snapshot, name, self._schema, "window_start_ms", where)
@@ -73,11 +74,11 @@ class _Windows:
             done = merged.filter(behind)
             if len(done):
                 self._open = merged.filter(~behind | behind.is_null())
-                self._stream.compare(self._shape, newest_ms, done, differences)
+                self._stream.compare(self._shape, newest_ms, relation_of(self._metric, done), differences)
 
     def end(self, differences: Differences) -> None:
         """Compare the windows that are left."""
-        left = pl.DataFrame(schema=self._schema) if self._open is None else self._open
+        left = pl.DataFrame(schema=self._schema) if self._open is None else relation_of(self._metric, self._open)
         self._stream.compare(self._shape, None, left, differences)
 
 

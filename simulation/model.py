@@ -7,9 +7,10 @@ entry and what every result must be, at any offset.
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
-from penstock.metrics import Measure, Metric
+from penstock.metrics import SLOTS, Buckets, Measure, Metric, Registers
 
 PANE_MS = 60_000
 DISORDER_MS = 10_000
@@ -113,7 +114,10 @@ def _rows(metric: Metric, applied: Sequence[Entry]) -> dict[Key, dict[str, Any]]
     """Fold a metric; a row has every measure, None where nothing was measured."""
     groups: dict[Key, list[tuple[str, Entry, Mapping[str, Any]]]] = {}
     for entry in applied:
-        for source, values in _sources(metric, entry):
+        for source, seen in _sources(metric, entry):
+            values = _sketched(metric, seen)
+            if values is None:
+                continue
             key = (metric.name, pane_of(entry), *(values[name] for name in metric.group))
             groups.setdefault(key, []).append((source, entry, values))
     return {key: _measure_all(metric, members) for key, members in groups.items()}
@@ -131,6 +135,47 @@ def _sources(metric: Metric, entry: Entry) -> Iterable[tuple[str, Mapping[str, A
                 yield source, {**entry.event, **item}
         elif record == entry.record:
             yield source, entry.event
+
+
+def _sketched(metric: Metric, values: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return an event with the columns of the metric's sketch; None if it is not in it."""
+    sketch = metric.sketch
+    if isinstance(sketch, Buckets):
+        number = values[sketch.column]
+        middle = _middle(abs(number), sketch.error_percent)
+        return {**values, sketch.name: -middle if number < 0 else middle}
+    if isinstance(sketch, Registers):
+        text = values[sketch.column]
+        if text is None:
+            return None
+        register, rank = _register_and_rank(text.encode())
+        slots = {slot: rank if number == register % 32 else 0 for number, slot in enumerate(SLOTS)}
+        return {**values, sketch.name: register // 32, **slots}
+    return values
+
+
+@lru_cache(10_000)
+def _middle(number: int, error_percent: int) -> int:
+    low = high = middle = 0
+    while high < number:
+        low = high + 1
+        middle = low * (100 + error_percent) // 100
+        high = middle * 100 // (100 - error_percent)
+    return middle
+
+
+def _register_and_rank(text: bytes) -> tuple[int, int]:
+    number, size = 0x9E3779B97F4A7C15 ^ len(text), 1 << 64
+    while text:
+        number ^= sum(byte << 8 * place for place, byte in enumerate(text[:8]))
+        text = text[8:]
+        number = (number ^ number // 2**33) * 0xFF51AFD7ED558CCD % size
+        number = (number ^ number // 2**33) * 0xC4CEB9FE1A85EC53 % size
+        number ^= number // 2**33
+    rank, below = 1, number // 2**11 % 2**39
+    while rank < 40 and below < 2 ** (39 - rank):
+        rank += 1
+    return number // 2**50, rank
 
 
 def _measure_all(metric: Metric, members: Sequence[tuple[str, Entry, Mapping[str, Any]]]) -> dict[str, Any]:

@@ -35,6 +35,9 @@ VIEWS = {
     "telemetry": ("devices", "telemetry_metrics", "pane_counts", "late_events", "dead_letters"),
 }
 
+SKETCHED = 0.25
+"""How many schedules have the topic's sketch as well, with its view: by a draw of their own."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -69,6 +72,8 @@ def plan_of(seed: int, bias: Mapping[str, float] | None = None) -> Plan:
     growing = "partitions grow" in rates
     mix = _mix(rng, topic)
     count = rng.choice((12, 20, 30, 45))
+    own = [metric for metric in METRICS if metric.topic == topic]
+    sketches = [metric for metric in own if metric.sketch and random.Random(f"sketch {seed}").random() < SKETCHED]
     plan = Plan(
         seed=seed,
         topic=topic,
@@ -76,8 +81,8 @@ def plan_of(seed: int, bias: Mapping[str, float] | None = None) -> Plan:
         born_trimmed=rng.choice((1, 17)) if rng.random() < 0.05 and not rates.keys() & set(_ENDING) else 0,
         processors=rng.choice((1, 2, 2, 3)),
         keepers=rng.choice((1, 2, 2)),
-        metrics=_some(rng, [metric for metric in METRICS if metric.topic == topic], 2),
-        views=_some(rng, VIEWS[topic], 2),
+        metrics=(*_some(rng, [metric for metric in own if not metric.sketch], 2), *sketches),
+        views=(*_some(rng, VIEWS[topic], 2), *(metric.name for metric in sketches)),
         rates=rates,
         appending=rng.choice((0.1, 0.2, 0.5)),
         switching=rng.choice((0.05, 0.15, 0.4)),

@@ -18,7 +18,7 @@ _LETTER = ("source_topic_id", "source_partition", "source_offset", "source_topic
 _LETTERS = {"late_events": ("event_id", "occurred_at", "watermark"), "dead_letters": ("reason", "detail")}
 _RESULTS = {
     "order_metrics": "OrderMetrics", "product_sales": "ProductSales", "telemetry_metrics": "TelemetryMetrics",
-    "pane_counts": "PaneCounted",
+    "distinct_customers": "CustomerRegisters", "reading_quantiles": "ReadingBucket", "pane_counts": "PaneCounted",
 }  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def _newest_results(view: str, results: Iterable[Result]) -> frozenset[Row]:
         if view == "pane_counts":
             row["source_topic"] = next(m.topic for m in METRICS if (m.results, m.result) == (topic, record))
         key = tuple(row.get(name) for name in ("window_start", "source_partition", "source_topic", "country", "sku"))
-        key += (row.get("sensor"), row.get("device_id"))
+        key += tuple(row.get(name) for name in ("sensor", "device_id", "bucket_e6", "block"))
         if key not in kept or _age(row) > _age(kept[key]):
             kept[key] = row
     return frozenset(map(_row, kept.values()))

@@ -18,6 +18,7 @@ _NUMBERS = {
     "revenue today": "SELECT round(sum(revenue), 2) FROM order_metrics_by_day",
     "best product": "SELECT sku || ' (' || sum(units) || ' units)' FROM product_sales_by_day GROUP BY sku "
     "ORDER BY sum(units) DESC, sku LIMIT 1",
+    "customers today": "SELECT customers FROM distinct_customers_by_day ORDER BY window_start DESC LIMIT 1",
     "readings": "SELECT sum(readings) FROM telemetry_metrics_by_day",
     "devices": "SELECT count(DISTINCT device_id) FROM devices",
     "late events": "SELECT count(*) FROM late_events",

@@ -71,7 +71,7 @@ def test_what_decides_the_rows_changes_the_digest_and_a_comment_does_not() -> No
 
 def test_the_relations_of_the_contract_with_the_user_are_there() -> None:
     names = {name for view in load_views().values() for name in view.reads}
-    metrics = ("order_metrics", "product_sales", "telemetry_metrics")
+    metrics = ("order_metrics", "product_sales", "telemetry_metrics", "reading_quantiles", "distinct_customers")
     spans = {f"{metric}{span}" for metric in metrics for span in ("", "_by_hour", "_by_day")}
     assert names == {"orders", "devices", "pane_counts", "late_events", "dead_letters", "freshness", *spans}
 

@@ -52,7 +52,7 @@ def order(record: str, number: int, occurred_at: int, amount: int) -> dict[str, 
     return (
         event
         | {
-            "OrderPlaced": money | {"customer_id": None},
+            "OrderPlaced": money | {"customer_id": None if amount % 4 == 1 else f"c{amount}"},
             "OrderCancelled": money | {"reason": "RETURNED"},
             "OrderPaid": {"method": "CARD"},
             "OrderShipped": {"carrier": "post"},

@@ -15,6 +15,8 @@ KEYS = {
     "order_metrics": ("window_start", "country", "source_partition"),
     "product_sales": ("window_start", "sku", "source_partition"),
     "telemetry_metrics": ("window_start", "sensor", "device_id", "source_partition"),
+    "distinct_customers": ("window_start", "block", "source_partition"),
+    "reading_quantiles": ("window_start", "sensor", "bucket_e6", "source_partition"),
     "pane_counts": ("source_topic", "window_start", "source_partition"),
     "orders": ("order_id",),
     "devices": ("device_id",),

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from penstock.cli import build_app
 from penstock.errors import ExitCode, UsageError
+from penstock.metrics import SLOTS
 from penstock.schema_ids import LockedIds
 from penstock.settings import Settings
 from referee.explain import explain
@@ -99,6 +100,21 @@ def test_every_row_of_a_metric_is_the_sum_of_its_events(world: Settings, view: s
             assert total(found, measure) == (row[measure], row[measure])
         applied = found.events.filter(found.events["fate"] == "applied")
         assert len(applied.filter(applied["why"].is_null())) > 0
+
+
+@pytest.mark.parametrize(
+    ("view", "group", "measures"),
+    [("reading_quantiles", ("sensor", "bucket_e6"), ("readings",)), ("distinct_customers", ("block",), SLOTS)],
+)
+def test_a_cell_of_a_sketch_is_what_its_events_make(
+    world: Settings, view: str, group: tuple[str, ...], measures: tuple[str, ...]
+) -> None:
+    for row in rows(world, f"SELECT * FROM {view}_v1 WHERE final = 1 ORDER BY 1, 2 LIMIT 4"):
+        key = {name: row[name] for name in (*group, "source_partition")}
+        found = asked(world, view, row["window_start"], **key)
+        assert found.equal, found.lines
+        seen = {line.column: line.in_view for line in found.lines}
+        assert {name: seen[name] for name in measures} == {name: row[name] for name in measures}
 
 
 def test_a_panes_events_have_the_fates_that_the_model_gives_them(world: Settings, parts: list[Partition]) -> None:

@@ -10,6 +10,7 @@ from penstock.metrics import METRICS, Metric, metrics_of
 from referee.entities import ENTITIES, Entity, mask_unprovable, newest, rows
 from referee.recompute import contributions, fold, fold_at, measure_columns
 from referee.relations import orders as orders_relation
+from referee.sketches import group_types
 from simulation.model import Entry, Told
 from tests.processors.logs import FIRST_PANE, entry, logs, order
 from tests.referee.worlds import end_of, entity_rows, patient, read, start_of
@@ -50,7 +51,7 @@ def test_a_row_is_folded_from_the_events_below_its_own_offset(
         offsets = {key: data.draw(st.integers(start_of(entries), end_of(entries))) for key in whole}
         chosen = pl.DataFrame(
             [(*key[1:], offset) for key, offset in offsets.items()],
-            schema={"pane": pl.Int64, **dict.fromkeys(metric.group, pl.String), "next_offset": pl.Int64},
+            schema={"pane": pl.Int64, **group_types(metric), "next_offset": pl.Int64},
             orient="row",
         )
         expected = {
