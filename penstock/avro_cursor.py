@@ -132,7 +132,12 @@ class Cursor:
 
     def span(self, low: int, high: int) -> Column:
         """Move over bytes with their length, of ``low`` to ``high``, in front."""
-        length = self.long()
+        first = self.data.single[self.at]
+        if (first & 0x81).any():  # more than a byte, or negative
+            length = self.long()
+        else:
+            self.skip(1)
+            length = (first >> 1).astype(np.int64)
         if self.refuse(wrong := (length < low) | (length > high)):
             length[wrong] = low
         at = self.at.copy()
@@ -144,12 +149,15 @@ def texts_at(data: Bytes, found: Column) -> tuple[Words, Ints, Bools | None]:
     """Return texts, each padded with zero bytes to the same multiple of 8 (of 16 at least), and their lengths; and
     which have other bytes than ASCII from 1 to 127 (None: none has): those are left empty."""
     lengths = _lengths(found)
-    width = max(-(-int(lengths.max(initial=0)) // 8), 2) * 8
+    longest = int(lengths.max(initial=0))
+    width = max(-(-longest // 8), 2) * 8
     words = data.wide(found.first, width)
-    mask = _masks(width)[lengths]
+    mask = _masks(width)[longest if (lengths == longest).all() else lengths]
     words &= mask
     filled = words | (~mask & _ONES)  # so that what pads is no NUL
-    odd = ((filled - _ONES) | filled) & _HIGH
+    odd = filled - _ONES
+    odd |= filled
+    odd &= _HIGH
     if not odd.any():
         return words, lengths, None
     rows: Bools = np.asarray(odd.any(axis=1))
