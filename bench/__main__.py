@@ -1,11 +1,12 @@
 """``python -m bench``: measure the stages on real parts, side by side in one run, and hold them against the goals."""
 
 import argparse
+import sqlite3
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+import httpx
 from rich.console import Console
 
 from bench import idle, latency, memory, process_jobs, produce_job, restart, stock_job, view_jobs
@@ -20,34 +21,36 @@ from penstock.errors import PenstockError
 from penstock.schema_ids import schema_ids
 from testbed.processes import PartError
 
-LIVE = ("latency", "restart", "memory", "idle")
-STAGES = ("produce", "process", "stock", "materialize", *LIVE)
+STAGES = ("produce", "stock", "process", "materialize", "latency", "restart", "memory", "idle")
+_ERRORS = (WrongAnswerError, PartError, PenstockError, TimeoutError, RuntimeError, httpx.HTTPError, sqlite3.Error)
 JOBS = ("orders", "telemetry")
 KEYS = 100_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure; print and write the figures. Returns 1 when an answer was wrong or a goal was missed."""
+    """Measure; print and write the figures. Returns 1 when a stage failed, an answer was wrong or a goal was missed."""
     options = _parser().parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 160)
     chosen = options.only or STAGES
     sizes = _sizes(options)
     figures: list[Figure] = []
     values: list[Value] = []
+    failures: list[str] = []
     try:
         with real_bed(postgres="materialize" in chosen) as bed:
-            for found in _measure(bed, chosen, sizes):
-                if isinstance(found, Value):
-                    values.append(found)
-                    console.print(str(found), highlight=False)
-                else:
-                    figures.append(found)
-                    console.print(f"{found.stage}, {found.variant}: {found.per_cpu_second:,.0f} per CPU second")
-    except (WrongAnswerError, PartError, PenstockError, TimeoutError) as error:
+            for name in (name for name in STAGES if name in chosen):
+                try:
+                    for found in _measure(bed, name, sizes):
+                        console.print(_told(found), highlight=False)
+                        (values if isinstance(found, Value) else figures).append(found)  # type: ignore[arg-type]
+                except _ERRORS as error:  # the others are measured all the same
+                    sys.stderr.write(f"bench: {name}: {error}\n")
+                    failures.append(f"{name}: {(str(error) or repr(error)).splitlines()[0]}")
+    except _ERRORS as error:
         sys.stderr.write(f"bench: {error}\n")
         return 1
     compared = ratios(figures)
-    result = document(KIND, sizes, values, figures, compared)
+    result = document(KIND, sizes, values, figures, compared) | {"failures": failures}
     verdicts = [verdict for verdict in judge({KIND: result}, [KIND]) if verdict.measured is not None]
     show(console, figures, compared)
     show_goals(console, verdicts)
@@ -55,7 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if output := options.output or (LATEST if whole else None):
         write(output, result)
         console.print(f"written to {output.name}")
-    return 0 if all(verdict.word == "reached" for verdict in verdicts) else 1
+    return 0 if not failures and all(verdict.word == "reached" for verdict in verdicts) else 1
+
+
+def _told(found: Figure | Value) -> str:
+    if isinstance(found, Value):
+        return str(found)
+    return f"{found.stage}, {found.variant}: {found.per_cpu_second:,.0f} per CPU second"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,26 +92,18 @@ def _sizes(options: argparse.Namespace) -> dict[str, int]:
     }
 
 
-def _measure(bed: Bed, chosen: Sequence[str], sizes: dict[str, int]) -> Iterator[Figure | Value]:
-    if "produce" in chosen:
-        for job in JOBS:
-            yield produce_job.measure(bed, job, sizes["produced"])
-    if "stock" in chosen:
-        yield _stock(bed, sizes["stock"])
-    if "process" in chosen:
-        for job in JOBS:
-            yield from _process(bed, job, sizes)
-    if "materialize" in chosen:
-        yield from _materialize(bed, sizes)
-    live: dict[str, Callable[[], list[Value]]] = {
-        "latency": partial(latency.measure, bed, rate=sizes["live_rate"]),
-        "restart": partial(restart.measure, bed, sizes["restart_rate"]),
-        "memory": partial(memory.measure, bed, sizes["groups"]),
+def _measure(bed: Bed, stage: str, sizes: dict[str, int]) -> Iterable[Figure | Value]:
+    measured: dict[str, Callable[[], Iterable[Figure | Value]]] = {
+        "produce": lambda: (produce_job.measure(bed, job, sizes["produced"]) for job in JOBS),
+        "stock": lambda: [_stock(bed, sizes["stock"])],
+        "process": lambda: (figure for job in JOBS for figure in _process(bed, job, sizes)),
+        "materialize": lambda: _materialize(bed, sizes),
+        "latency": lambda: latency.measure(bed, rate=sizes["live_rate"]),
+        "restart": lambda: restart.measure(bed, sizes["restart_rate"]),
+        "memory": lambda: memory.measure(bed, sizes["groups"]),
         "idle": idle.measure,
     }
-    for name in LIVE:
-        if name in chosen:
-            yield from live[name]()
+    return measured[stage]()
 
 
 def _stock(bed: Bed, events: int) -> Figure:

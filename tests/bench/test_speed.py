@@ -30,4 +30,5 @@ def test_no_stage_has_become_much_dearer_than_a_plain_loop(measured: dict[str, A
 
 
 def test_a_stage_that_does_its_work_three_times_is_noticed(measured: dict[str, Any]) -> None:
-    assert measured["above"]["slowed"] == list(LIMITS), measured
+    unnoticed = LIMITS.keys() - measured["above"]["slowed"]
+    assert not unnoticed, f"{unnoticed} became so cheap that LIMITS must be lowered: {measured}"
