@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,7 +71,8 @@ def test_a_view_is_rebuilt_swapped_and_rolled_back_while_events_come(
         assert stage.until_ended(PATIENCE_S) == ExitCode.STOPPED
         stage = pipeline.start_views()
         await_growth(pipeline, stage, 10_001)
-        producer.child.stop(timeout=PATIENCE_S)
+        producer.child.send(signal.SIGTERM)
+        assert producer.until_ended(PATIENCE_S) == ExitCode.OK
         del pipeline.stages["producer"]
         pipeline.count(truth)
         pipeline.prove()
