@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 from rich.console import Console
 
-from bench import idle, latency, memory, process_jobs, produce_job, restart, stock_job, view_jobs
+from bench import idle, latency, memory, process_jobs, produce_job, restart, sketches, stock_job, view_jobs
 from bench.answers import WrongAnswerError
 from bench.bed import Bed, fill, new_prefix, real_bed
 from bench.events import lives, load_of
@@ -18,13 +18,15 @@ from bench.goals import judge
 from bench.measured import Value
 from bench.report import LATEST, Figure, document, median, ratios, show, show_goals, write
 from penstock.errors import PenstockError
+from penstock.metrics import METRICS, Metric
 from penstock.schema_ids import schema_ids
 from testbed.processes import PartError
 
-STAGES = ("produce", "stock", "process", "materialize", "latency", "restart", "memory", "idle")
+STAGES = ("produce", "stock", "process", "materialize", "latency", "restart", "memory", "idle", "sketches")
 _ERRORS = (WrongAnswerError, PartError, PenstockError, TimeoutError, RuntimeError, httpx.HTTPError, sqlite3.Error)
 JOBS = ("orders", "telemetry")
 KEYS = 100_000
+SKETCHED = 1_200_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,8 +104,14 @@ def _measure(bed: Bed, stage: str, sizes: dict[str, int]) -> Iterable[Figure | V
         "restart": lambda: restart.measure(bed, sizes["restart_rate"]),
         "memory": lambda: memory.measure(bed, sizes["groups"]),
         "idle": idle.measure,
+        "sketches": lambda: (_sketch(metric) for metric in METRICS if metric.name in sketches.SOURCES),
     }
     return measured[stage]()
+
+
+def _sketch(metric: Metric) -> Value:
+    folding, sending, _ = sketches.measure(metric, SKETCHED)
+    return Value(f"sketches: {metric.name}, CPU of an event", folding + sending, "µs", f"folding {folding:.3f} µs")
 
 
 def _stock(bed: Bed, events: int) -> Figure:

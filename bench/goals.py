@@ -148,6 +148,8 @@ GOALS = (
     Goal("restart: refold rate", 400_000, "events/s", STAGES, value(STAGES, "restart: refold rate")),
     _at_most("memory: worker with 300,000 open groups", 400, "MB"),
     _at_most("idle: the whole embedded stack", 5, "% of a core"),
+    _at_most("sketches: reading_quantiles, CPU of an event", 0.25, "µs"),
+    _at_most("sketches: distinct_customers, CPU of an event", 0.25, "µs"),
     _at_most("soak: growth of the worker's memory", 5, "%", SOAK),
     _at_most("soak: growth of the views' memory", 5, "%", SOAK),
     _at_most("soak: dearest ÷ cheapest event, by size of the log", 1.2, "×", SOAK),
