@@ -3,12 +3,14 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from consumers.batches import Batch
 from consumers.builds import follow, load_live, pipeline_of
-from consumers.materializer import Fenced, check_sources, merge, source_of, stage, views_of
+from consumers.materializer import Fenced, Staged, check_sources, merge, source_of, stage, views_of
+from consumers.merging import Merging, OnFinish
 from consumers.meters import STAGE, LagClock, Meters
 from consumers.offsets import Place, Stored, start_of
 from consumers.reader import Partition, Reader, Start
@@ -71,8 +73,21 @@ def _max_bytes(topic: Topic, settings: Settings) -> int:
     return max_letter_bytes(limit) if topic.role == "letters" else limit
 
 
+@dataclass(frozen=True)
+class _InHand:
+    """A merge that was begun. ``after`` is what the database will say of its places when it is done."""
+
+    view: View
+    batch: Batch
+    staged: Staged
+    after: Mapping[Place, Stored]
+
+
 class Materialization:
     """The running stage. :attr:`stored` is what we believe the database to say; its compare-and-set proves it.
+
+    A merge may be in hand while the next batch is read (``merging`` says how): what it will have moved is no part of
+    ``stored`` until it is finished. The database is used by nobody else meanwhile.
 
     ``current_ids`` and ``clock`` are how it sees the topics' ids and the time. ``live`` is told the table version that
     each view is merged into: a rebuild moves it.
@@ -93,9 +108,14 @@ class Materialization:
         clock: Callable[[], float] = time.monotonic,
         traces: "Traces | None" = None,
         live: dict[str, int] | None = None,
+        merging: Merging | None = None,
     ) -> None:
         self._traces = traces
         self.live = {} if live is None else live
+        self._merging: Merging = OnFinish() if merging is None else merging
+        self._in_hand: _InHand | None = None
+        self._decoded: list[tuple[Batch, float]] = []
+        """Batches that are in their views when the merge in hand is done, and when their decoding began."""
         self._settings, self._version = settings, settings.pipeline_version
         self._views, self._topics = views, topics_of(views)
         self._full_names = {topic.full_name(settings): topic for topic in self._topics}
@@ -123,24 +143,36 @@ class Materialization:
         """Settle what came, or wait a moment for something to come."""
         if self._reader.moved:
             self._find_positions()
-        for batch in self._reader.read(self._settings.view_batch_records, READ_TIMEOUT_S):
-            try:
+        limit = self._settings.view_batch_records
+        batches = self._reader.read(limit, READ_TIMEOUT_S)
+        backlog = sum(len(batch.values) for batch in batches) >= limit
+        due = self._clock() >= self._next_tick
+        try:
+            for batch in batches:
                 self._settle(batch)
-            except _Reassigned:
-                break
-            if self._reader.moved:
-                break
-        if self._clock() >= self._next_tick:
+                if self._reader.moved:
+                    break
+            if due or not backlog:
+                self._finish()
+        except _Reassigned:
+            return
+        if due:
             self._tick()
 
     def end(self) -> None:
         """Tell the group how far the views are, and leave it."""
+        try:
+            self._finish()
+        except _Reassigned:
+            return
         self._reader.close(self._positions())
 
     def _find_positions(self) -> None:
         """Ask the database and the broker where to read on, for what is assigned now. Raises ProtectiveStop."""
         names = [view.name for view in self._views]
         try:
+            self._finish()
+            self._decoded.clear()
             self.stored = self._patiently("database", lambda: self._load(names))
             starts = self._patiently("broker", self._starts)
             self._meters.forget_lag()
@@ -177,13 +209,21 @@ class Materialization:
         return Start(merged, offset)
 
     def _settle(self, batch: Batch) -> None:
-        """Merge ``batch`` into each view that reads its topic. Raises _Reassigned if it waited past a rebalance."""
-        with about_batch(batch.topic.name, [span.partition for span in batch.spans], batch.offsets):
+        """Merge ``batch`` into each view that reads its topic; the last merge may stay in hand.
+
+        Raises _Reassigned if it waited past a rebalance.
+        """
+        with self._about(batch):
             if self._traces is None:
                 self._settle_in_views(batch)
                 return
+            self._finish()
             with self._traces.batch(batch.topic.full_name(self._settings), batch):
                 self._settle_in_views(batch)
+                self._finish()
+
+    def _about(self, batch: Batch) -> AbstractContextManager[None]:
+        return about_batch(batch.topic.name, [span.partition for span in batch.spans], batch.offsets)
 
     def _settle_in_views(self, batch: Batch) -> None:
         began = time.monotonic()
@@ -192,24 +232,52 @@ class Materialization:
             check_sources(batch, decoded, self._topic_ids)
         for view in views_of(self._views, batch.topic):
             self._merge(view, batch, decoded)
-        self._lag.merged(batch)
-        self._meters.batch(batch, time.monotonic() - began)
+        if not self._reader.moved:
+            self._decoded.append((batch, began))
+        if self._in_hand is None:
+            self._count_decoded()
 
     def _merge(self, view: View, batch: Batch, decoded: Decoded) -> None:
-        staged = stage(view, batch, decoded, self._topic_ids[batch.topic.name], self.stored)
+        """Begin to merge what of ``batch`` enters ``view``, after what is in hand; not if positions are to be found."""
+        believed = self.stored if self._in_hand is None else {**self.stored, **self._in_hand.after}
+        staged = stage(view, batch, decoded, self._topic_ids[batch.topic.name], believed)
         if staged is None:
             return
-        try:
-            with nullcontext() if self._traces is None else self._traces.commit(view.name):
-                self._patiently("database", lambda: merge(self._store, view, self.live[view.name], staged))
-        except Fenced as fenced:
-            # Somebody else merged it, or an answer to our own commit was lost: look where the view is now.
-            get_logger(STAGE).info("fenced: the offset was moved by another instance", place=str(fenced))
-            self._meters.fenced(view)
-            self._reader.moved = True
+        self._finish()
+        if self._reader.moved:
             return
-        self.stored.update({move.place: Stored(move.topic_id, move.new) for move in staged.moves})
-        self._meters.merged(view, batch, staged)
+        version = self.live[view.name]
+        self._merging.start(lambda: merge(self._store, view, version, staged))
+        after = {move.place: Stored(move.topic_id, move.new) for move in staged.moves}
+        self._in_hand = _InHand(view, batch, staged, after)
+
+    def _finish(self) -> None:
+        """See to it that nothing is in hand. Raises _Reassigned if that waited past a rebalance."""
+        in_hand, self._in_hand = self._in_hand, None
+        if in_hand is None:
+            return
+        view, batch = in_hand.view, in_hand.batch
+        with self._about(batch):
+            try:
+                with nullcontext() if self._traces is None else self._traces.commit(view.name):
+                    self._patiently("database", self._merging.finish)
+            except Fenced as fenced:
+                # Somebody else merged it, or an answer to our own commit was lost: look where the view is now.
+                get_logger(STAGE).info("fenced: the offset was moved by another instance", place=str(fenced))
+                self._meters.fenced(view)
+                self._reader.moved = True
+                self._decoded.clear()
+                return
+        self.stored.update(in_hand.after)
+        self._meters.merged(view, batch, in_hand.staged)
+        self._count_decoded()
+
+    def _count_decoded(self) -> None:
+        """Count the batches that are in all of their views."""
+        for batch, began in self._decoded:
+            self._lag.merged(batch)
+            self._meters.batch(batch, time.monotonic() - began)
+        self._decoded.clear()
 
     def _tick(self) -> None:
         self._reader.commit(self._positions())

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from consumers.figures import Figures
 from consumers.materialization import Materialization, decoders_of, topics_of
+from consumers.merging import InThread, Merging, OnFinish
 from consumers.meters import STAGE, Meters
 from consumers.reader import Reader
 from consumers.room import room_figures, show_free_disk
@@ -53,10 +54,13 @@ def run(settings: Settings, names: Iterable[str], stopping: threading.Event, *, 
         traces = _traces(stack.enter_context(tracing(STAGE, settings)), group, settings)
         reader = Reader(settings, topics_of(views), group, health, with_headers=traces is not None)
         stack.callback(reader.close)
+        # A batch's trace holds its commit: then one thing is done after the other.
+        merging: Merging = InThread() if traces is None else OnFinish()
+        stack.callback(merging.close)  # before the database that it uses
         materialization = Materialization(
             settings, views, store, reader,
             decoders=decoders_of(settings, views, ids), meters=meters, health=health, stopping=stopping,
-            traces=traces, live=live,
+            traces=traces, live=live, merging=merging,
         )  # fmt: skip
         try:
             materialization.begin(swap=swap)

@@ -18,7 +18,8 @@ A line that begins with ``--:`` is a directive; any other comment is only a comm
                                 several files may add to one gauge
 ``--: index``                   then its ``CREATE INDEX IF NOT EXISTS``: it makes reading quick, and decides no row
 
-The staging table holds one row a key of the batch, sorted by it. In braces stands what differs by version
+The staging table holds one row a key of the batch, sorted by it; a database may be given it piece by piece, as if each
+piece were a batch. In braces stands what differs by version
 or database: ``{NAME}`` a table of this file, ``{staging}``, ``{text}`` the type of a text that sorts by its bytes,
 ``{clustered}`` the end of a table that is stored in its key's order where that can be had, ``{sorted COLUMNS}`` an
 ``ORDER BY`` where it keeps two processes from a deadlock, ``{utc EXPRESSION}`` milliseconds as a time for people.

@@ -20,6 +20,8 @@ from processors.outbox import Outbox
 
 MAX_BYTES = 2_000
 LETTER_BYTES = 100_000
+VIEW_RECORDS = 6
+"""A read of the views' of as many is a backlog: then a merge stays in hand while the next batch is read."""
 UNKNOWN_ID = 65_000
 
 _OTHER_VERSIONS = {
@@ -33,7 +35,9 @@ _OTHER_VERSIONS = {
 @cache
 def settings(*, accept_trimmed_log: bool = False) -> Settings:
     """Return the settings of all stages of all schedules."""
-    return load_settings(max_record_bytes=MAX_BYTES, accept_trimmed_log=accept_trimmed_log)
+    return load_settings(
+        max_record_bytes=MAX_BYTES, accept_trimmed_log=accept_trimmed_log, view_batch_records=VIEW_RECORDS
+    )
 
 
 @cache
