@@ -55,7 +55,7 @@ def test_a_seed_means_one_schedule() -> None:
 
 
 def test_a_failing_seed_prints_the_command_that_replays_it_and_a_smaller_one() -> None:
-    found = simulate("--seeds", "2", "--jobs", "1", "--mutant", "commit-p-for-r")
+    found = simulate("--seeds", "6", "--jobs", "1", "--mutant", "commit-p-for-r")
     assert found.returncode == 1, found.stderr
     whole, small = re.findall(r"again: python -m simulation (.*)", found.stdout)[-2:]
     for options in (whole, small.replace("--trace", "")):
