@@ -40,7 +40,7 @@ def test_a_thousand_schedules_keep_the_promises() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # six minutes of CPU
+@pytest.mark.timeout(1_800)  # nine minutes of CPU, on a busy machine
 def test_five_thousand_more_keep_them_too() -> None:
     total = tally(range(1000, 6000), JOBS)
     assert right(total) == ""
