@@ -98,7 +98,7 @@ class Settings(BaseSettings):
         6_000, validation_alias=_env("PENSTOCK_SESSION_TIMEOUT_MS"), ge=1_000, le=300_000
     )
     trace_spans_per_second: int = Field(
-        100, validation_alias=_env("PENSTOCK_TRACE_SPANS_PER_SECOND"), ge=1, le=100_000
+        50, validation_alias=_env("PENSTOCK_TRACE_SPANS_PER_SECOND"), ge=1, le=100_000
     )
     failpoints: str = Field("", validation_alias=_env("PENSTOCK_FAILPOINTS"))
 
