@@ -11,7 +11,6 @@ import contextlib
 import os
 import resource
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -23,6 +22,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import psutil
+
+from testbed.processes import LOOPBACK, ChildProcess, free_port
 
 PATIENCE_S = 120.0
 SETTLED_AFTER = 0.25
@@ -158,26 +159,24 @@ class Views:
 
 
 @contextlib.contextmanager
-def served(url: str) -> Iterator[tuple[str, psutil.Process]]:
-    """Run ``penstock serve``; yield its address and its process."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+def served(folder: Path, url: str) -> Iterator[tuple[str, psutil.Process]]:
+    """Run ``penstock serve``, with its log in ``folder``; yield its address and its process."""
+    port = free_port()
     environment = {**os.environ, "DATABASE_URL": url, "PENSTOCK_SERVE_PORT": str(port), "LOG_LEVEL": "WARNING"}
-    process = subprocess.Popen([sys.executable, "-m", "penstock", "serve"], env=environment)
-    address = f"http://127.0.0.1:{port}"
+    child = ChildProcess("serve", [sys.executable, "-m", "penstock", "serve"], folder / "serve.log", env=environment)
+    address = f"http://{LOOPBACK}:{port}"
+
+    def ready() -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{address}/ready").status_code == 200
+        return False
+
+    child.start()
     try:
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"{address}/ready").status_code == 200:
-                    break
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit("penstock serve did not start")
-            time.sleep(0.1)
-        yield address, psutil.Process(process.pid)
+        child.wait_until(ready, PATIENCE_S, "penstock serve is ready")
+        yield address, psutil.Process(child.pid)
     finally:
-        process.terminate()
-        process.wait(30)
+        child.stop(timeout=30.0)
 
 
 def slow_reader(address: str) -> socket.socket:
@@ -244,7 +243,7 @@ def main() -> int:
         raise SystemExit(f"{asked.clients} readers need more open files than ulimit -Hn allows ({hard})")
     with tempfile.TemporaryDirectory() as folder:
         views = Views(Path(folder))
-        with served(views.url) as (address, process):
+        with served(Path(folder), views.url) as (address, process):
             alone = process.memory_info().rss
             slow = [slow_reader(address) for _ in range(asked.slow)]
             with Watch(process) as watch:

@@ -14,6 +14,8 @@ A line that begins with ``--:`` is a directive; any other comment is only a comm
                                 results ``source_topic`` on top. Booleans arrive as 0 and 1, enums as text
                                 and then the ``INSERT … SELECT … FROM {staging} … ON CONFLICT …``
 ``--: read NAME``               then the ``SELECT`` of a relation for people, a SQL view without a version in its name
+``--: windows NAME``            the same three times: ``NAME``, ``NAME_by_hour``, ``NAME_by_day``, where ``{span}``
+                                in the ``SELECT`` is the start of the minute, hour or day that ``window_start`` lies in
 ``--: gauge NAME LABEL, … : HELP``  then a ``SELECT`` of the labels' columns and a value, read when Prometheus scrapes;
                                 several files may add to one gauge
 ``--: index``                   then its ``CREATE INDEX IF NOT EXISTS``: it makes reading quick, and decides no row
@@ -29,7 +31,7 @@ or database: ``{NAME}`` a table of this file, ``{staging}``, ``{text}`` the type
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -40,9 +42,10 @@ from penstock.topics import BY_NAME, Topic
 
 _DIRECTIVE = re.compile(r"^--:\s*(\w+)\s*(.*?)\s*$")
 _BRACES = re.compile(r"\{(\w+)(?:\s+([^{}]*))?\}")
-_SECTIONS = ("table", "index", "merge", "read", "gauge")
+_SECTIONS = ("table", "index", "merge", "read", "windows", "gauge")
 _HEADS = ("view", "about", "reads")
 _OF_MERGE = ("key", "newest", "stage")
+_WINDOWS_MS = {"": 60_000, "_by_hour": 3_600_000, "_by_day": 86_400_000}
 _REPEATED = {"each": ", ", "plus": " + "}
 
 REBUILDS = 10_000
@@ -147,8 +150,9 @@ def parse_view(text: str, file: str) -> View:
     if unknown or not heads.get("reads"):
         raise PenstockError(f"{file}: `--: reads` must name topics of {', '.join(BY_NAME)}; it names {unknown}")
     of_kind = {kind: [section for section in sections if section.kind == kind] for kind in _SECTIONS}
-    for kind in ("table", "merge", "read"):
-        if not of_kind[kind]:
+    reads = dict(relation for section in sections for relation in _relations(section))
+    for kind, found in (("table", of_kind["table"]), ("merge", of_kind["merge"]), ("read", reads)):
+        if not found:
             raise PenstockError(f"{file}: has no `--: {kind}`")
     merges = [_merge(section, file) for section in of_kind["merge"]]
     return View(
@@ -157,7 +161,7 @@ def parse_view(text: str, file: str) -> View:
         tuple(BY_NAME[topic] for topic in heads["reads"].split()),
         {section.argument: _sql(section) for section in of_kind["table"]},
         {merge.record: merge for merge in merges},
-        {section.argument: _sql(section) for section in of_kind["read"]},
+        reads,
         tuple(_figure(section, file) for section in of_kind["gauge"]),
         tuple(_sql(section) for section in of_kind["index"]),
     )
@@ -227,6 +231,16 @@ def _split(text: str, file: str) -> tuple[dict[str, str], list[_Section]]:
 
 def _sql(section: _Section) -> str:
     return "\n".join(section.text).strip().removesuffix(";")
+
+
+def _relations(section: _Section) -> Iterator[tuple[str, str]]:
+    """Yield name and ``SELECT`` of the relations for people that a section describes."""
+    if section.kind == "read":
+        yield section.argument, _sql(section)
+    elif section.kind == "windows":
+        for suffix, length_ms in _WINDOWS_MS.items():
+            span = f"window_start - window_start % {length_ms}"
+            yield section.argument + suffix, _sql(section).replace("{span}", span)
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ ON CONFLICT (window_start, block, source_partition) DO UPDATE SET
   final = excluded.final, next_offset = excluded.next_offset, {each r# = excluded.r#}
 WHERE (excluded.final, excluded.next_offset) > (kept.final, kept.next_offset)
 
---: read distinct_customers
+--: windows distinct_customers
 SELECT {utc span} AS window_start, CAST(round(
     0.7213475204444817 * 16384 * 16384 / (harmonic + 16384 * (
       WITH RECURSIVE sigma(power, weight, total) AS (
@@ -40,39 +40,7 @@ SELECT {utc span} AS window_start, CAST(round(
 FROM (SELECT span, min(final) AS final, CAST(sum({plus CASE r# WHEN 0 THEN 0 ELSE one << (40 - r#) END}
         ) AS DOUBLE PRECISION) / 1099511627776 AS harmonic,
         CAST(16384 - sum({plus CASE r# WHEN 0 THEN 0 ELSE 1 END}) AS DOUBLE PRECISION) / 16384 AS zeros
-      FROM (SELECT window_start - window_start % 60000 AS span, block, min(final) AS final, CAST(1 AS BIGINT) AS one,
-              {each max(r#) AS r#}
-            FROM {distinct_customers} GROUP BY 1, 2) AS merged
-      GROUP BY span) AS counted
-
---: read distinct_customers_by_hour
-SELECT {utc span} AS window_start, CAST(round(
-    0.7213475204444817 * 16384 * 16384 / (harmonic + 16384 * (
-      WITH RECURSIVE sigma(power, weight, total) AS (
-        SELECT counted.zeros, CAST(1 AS DOUBLE PRECISION), counted.zeros
-        UNION ALL SELECT power * power, weight * 2, total + power * power * weight FROM sigma WHERE power > 0.000000001)
-      SELECT max(total) FROM sigma))
-  ) AS BIGINT) AS customers, final = 1 AS final, span AS window_start_ms
-FROM (SELECT span, min(final) AS final, CAST(sum({plus CASE r# WHEN 0 THEN 0 ELSE one << (40 - r#) END}
-        ) AS DOUBLE PRECISION) / 1099511627776 AS harmonic,
-        CAST(16384 - sum({plus CASE r# WHEN 0 THEN 0 ELSE 1 END}) AS DOUBLE PRECISION) / 16384 AS zeros
-      FROM (SELECT window_start - window_start % 3600000 AS span, block, min(final) AS final, CAST(1 AS BIGINT) AS one,
-              {each max(r#) AS r#}
-            FROM {distinct_customers} GROUP BY 1, 2) AS merged
-      GROUP BY span) AS counted
-
---: read distinct_customers_by_day
-SELECT {utc span} AS window_start, CAST(round(
-    0.7213475204444817 * 16384 * 16384 / (harmonic + 16384 * (
-      WITH RECURSIVE sigma(power, weight, total) AS (
-        SELECT counted.zeros, CAST(1 AS DOUBLE PRECISION), counted.zeros
-        UNION ALL SELECT power * power, weight * 2, total + power * power * weight FROM sigma WHERE power > 0.000000001)
-      SELECT max(total) FROM sigma))
-  ) AS BIGINT) AS customers, final = 1 AS final, span AS window_start_ms
-FROM (SELECT span, min(final) AS final, CAST(sum({plus CASE r# WHEN 0 THEN 0 ELSE one << (40 - r#) END}
-        ) AS DOUBLE PRECISION) / 1099511627776 AS harmonic,
-        CAST(16384 - sum({plus CASE r# WHEN 0 THEN 0 ELSE 1 END}) AS DOUBLE PRECISION) / 16384 AS zeros
-      FROM (SELECT window_start - window_start % 86400000 AS span, block, min(final) AS final, CAST(1 AS BIGINT) AS one,
+      FROM (SELECT {span} AS span, block, min(final) AS final, CAST(1 AS BIGINT) AS one,
               {each max(r#) AS r#}
             FROM {distinct_customers} GROUP BY 1, 2) AS merged
       GROUP BY span) AS counted

@@ -24,7 +24,7 @@ ON CONFLICT (window_start, sensor, bucket_e6, source_partition) DO UPDATE SET
   final = excluded.final, next_offset = excluded.next_offset, readings = excluded.readings
 WHERE (excluded.final, excluded.next_offset) > (kept.final, kept.next_offset)
 
---: read reading_quantiles
+--: windows reading_quantiles
 SELECT {utc span} AS window_start, sensor, CAST(max(total) AS BIGINT) AS readings,
   round(min(CASE WHEN upto * 100 >= total * 50 THEN bucket_e6 END) / 1000000.0, 6) AS p50,
   round(min(CASE WHEN upto * 100 >= total * 95 THEN bucket_e6 END) / 1000000.0, 6) AS p95,
@@ -35,39 +35,7 @@ SELECT {utc span} AS window_start, sensor, CAST(max(total) AS BIGINT) AS reading
   min(CASE WHEN upto * 100 >= total * 99 THEN bucket_e6 END) AS p99_e6
 FROM (SELECT span, sensor, bucket_e6, final, sum(readings) OVER (PARTITION BY span, sensor) AS total,
         sum(readings) OVER (PARTITION BY span, sensor ORDER BY bucket_e6) AS upto
-      FROM (SELECT window_start - window_start % 60000 AS span, sensor, bucket_e6, sum(readings) AS readings,
-              min(final) AS final
-            FROM {reading_quantiles} GROUP BY 1, 2, 3) AS bucket) AS ranked
-GROUP BY span, sensor
-
---: read reading_quantiles_by_hour
-SELECT {utc span} AS window_start, sensor, CAST(max(total) AS BIGINT) AS readings,
-  round(min(CASE WHEN upto * 100 >= total * 50 THEN bucket_e6 END) / 1000000.0, 6) AS p50,
-  round(min(CASE WHEN upto * 100 >= total * 95 THEN bucket_e6 END) / 1000000.0, 6) AS p95,
-  round(min(CASE WHEN upto * 100 >= total * 99 THEN bucket_e6 END) / 1000000.0, 6) AS p99,
-  min(final) = 1 AS final, span AS window_start_ms,
-  min(CASE WHEN upto * 100 >= total * 50 THEN bucket_e6 END) AS p50_e6,
-  min(CASE WHEN upto * 100 >= total * 95 THEN bucket_e6 END) AS p95_e6,
-  min(CASE WHEN upto * 100 >= total * 99 THEN bucket_e6 END) AS p99_e6
-FROM (SELECT span, sensor, bucket_e6, final, sum(readings) OVER (PARTITION BY span, sensor) AS total,
-        sum(readings) OVER (PARTITION BY span, sensor ORDER BY bucket_e6) AS upto
-      FROM (SELECT window_start - window_start % 3600000 AS span, sensor, bucket_e6, sum(readings) AS readings,
-              min(final) AS final
-            FROM {reading_quantiles} GROUP BY 1, 2, 3) AS bucket) AS ranked
-GROUP BY span, sensor
-
---: read reading_quantiles_by_day
-SELECT {utc span} AS window_start, sensor, CAST(max(total) AS BIGINT) AS readings,
-  round(min(CASE WHEN upto * 100 >= total * 50 THEN bucket_e6 END) / 1000000.0, 6) AS p50,
-  round(min(CASE WHEN upto * 100 >= total * 95 THEN bucket_e6 END) / 1000000.0, 6) AS p95,
-  round(min(CASE WHEN upto * 100 >= total * 99 THEN bucket_e6 END) / 1000000.0, 6) AS p99,
-  min(final) = 1 AS final, span AS window_start_ms,
-  min(CASE WHEN upto * 100 >= total * 50 THEN bucket_e6 END) AS p50_e6,
-  min(CASE WHEN upto * 100 >= total * 95 THEN bucket_e6 END) AS p95_e6,
-  min(CASE WHEN upto * 100 >= total * 99 THEN bucket_e6 END) AS p99_e6
-FROM (SELECT span, sensor, bucket_e6, final, sum(readings) OVER (PARTITION BY span, sensor) AS total,
-        sum(readings) OVER (PARTITION BY span, sensor ORDER BY bucket_e6) AS upto
-      FROM (SELECT window_start - window_start % 86400000 AS span, sensor, bucket_e6, sum(readings) AS readings,
+      FROM (SELECT {span} AS span, sensor, bucket_e6, sum(readings) AS readings,
               min(final) AS final
             FROM {reading_quantiles} GROUP BY 1, 2, 3) AS bucket) AS ranked
 GROUP BY span, sensor

@@ -29,44 +29,16 @@ ON CONFLICT (window_start, sensor, device_id, source_partition) DO UPDATE SET
   last_e6 = excluded.last_e6, last_at = excluded.last_at, last_event_id = excluded.last_event_id
 WHERE (excluded.final, excluded.next_offset) > (kept.final, kept.next_offset)
 
---: read telemetry_metrics
+--: windows telemetry_metrics
 SELECT {utc span} AS window_start, sensor, device_id, CAST(sum(readings) AS BIGINT) AS readings,
   round(min(min_e6) / 1000000.0, 6) AS min, round(max(max_e6) / 1000000.0, 6) AS max,
   round(sum(sum_e6) / 1000000.0 / sum(readings), 6) AS mean,
   round(max(CASE WHEN place = 1 THEN last_e6 END) / 1000000.0, 6) AS last, min(final) = 1 AS final,
   span AS window_start_ms, CAST(sum(sum_e6) AS BIGINT) AS sum_e6, min(min_e6) AS min_e6, max(max_e6) AS max_e6,
   max(CASE WHEN place = 1 THEN last_e6 END) AS last_e6
-FROM (SELECT window_start - window_start % 60000 AS span, sensor, device_id, readings, sum_e6, min_e6,
+FROM (SELECT {span} AS span, sensor, device_id, readings, sum_e6, min_e6,
         max_e6, last_e6, final, row_number() OVER (
-          PARTITION BY window_start - window_start % 60000, sensor, device_id
-          ORDER BY last_at DESC, last_event_id DESC) AS place
-      FROM {telemetry_metrics}) AS part
-GROUP BY span, sensor, device_id
-
---: read telemetry_metrics_by_hour
-SELECT {utc span} AS window_start, sensor, device_id, CAST(sum(readings) AS BIGINT) AS readings,
-  round(min(min_e6) / 1000000.0, 6) AS min, round(max(max_e6) / 1000000.0, 6) AS max,
-  round(sum(sum_e6) / 1000000.0 / sum(readings), 6) AS mean,
-  round(max(CASE WHEN place = 1 THEN last_e6 END) / 1000000.0, 6) AS last, min(final) = 1 AS final,
-  span AS window_start_ms, CAST(sum(sum_e6) AS BIGINT) AS sum_e6, min(min_e6) AS min_e6, max(max_e6) AS max_e6,
-  max(CASE WHEN place = 1 THEN last_e6 END) AS last_e6
-FROM (SELECT window_start - window_start % 3600000 AS span, sensor, device_id, readings, sum_e6, min_e6,
-        max_e6, last_e6, final, row_number() OVER (
-          PARTITION BY window_start - window_start % 3600000, sensor, device_id
-          ORDER BY last_at DESC, last_event_id DESC) AS place
-      FROM {telemetry_metrics}) AS part
-GROUP BY span, sensor, device_id
-
---: read telemetry_metrics_by_day
-SELECT {utc span} AS window_start, sensor, device_id, CAST(sum(readings) AS BIGINT) AS readings,
-  round(min(min_e6) / 1000000.0, 6) AS min, round(max(max_e6) / 1000000.0, 6) AS max,
-  round(sum(sum_e6) / 1000000.0 / sum(readings), 6) AS mean,
-  round(max(CASE WHEN place = 1 THEN last_e6 END) / 1000000.0, 6) AS last, min(final) = 1 AS final,
-  span AS window_start_ms, CAST(sum(sum_e6) AS BIGINT) AS sum_e6, min(min_e6) AS min_e6, max(max_e6) AS max_e6,
-  max(CASE WHEN place = 1 THEN last_e6 END) AS last_e6
-FROM (SELECT window_start - window_start % 86400000 AS span, sensor, device_id, readings, sum_e6, min_e6,
-        max_e6, last_e6, final, row_number() OVER (
-          PARTITION BY window_start - window_start % 86400000, sensor, device_id
+          PARTITION BY {span}, sensor, device_id
           ORDER BY last_at DESC, last_event_id DESC) AS place
       FROM {telemetry_metrics}) AS part
 GROUP BY span, sensor, device_id

@@ -41,6 +41,14 @@ def test_a_view_file_is_read_as_it_is_written() -> None:
     ]
 
 
+def test_windows_are_one_select_by_minute_hour_and_day() -> None:
+    text = "--: windows trips\nSELECT {utc span}, count(*) FROM (SELECT {span} AS span FROM {trips}) AS t GROUP BY 1"
+    view = parse_view(TOY.replace("--: read trips\n-- Not part of it.\nSELECT trip FROM {trips}", text), "trips.sql")
+    by = text.partition("\n")[2].replace("{span}", "window_start - window_start % @")
+    lengths = {"trips": "60000", "trips_by_hour": "3600000", "trips_by_day": "86400000"}
+    assert view.reads == {name: by.replace("@", length) for name, length in lengths.items()}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [

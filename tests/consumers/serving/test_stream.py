@@ -2,18 +2,16 @@
 
 import asyncio
 import json
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from itertools import pairwise
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from bench.sse_clients import run_clients
+from bench.sse_clients import run_clients, slow_reader
 from consumers.serving.patches import patched
 from consumers.serving.run import Server, serving
 from consumers.serving.sections import SECTIONS
@@ -143,16 +141,6 @@ def test_a_database_that_is_not_there_is_told_and_comes_back(settings: Settings,
         assert httpx.get(f"{server.address}/ready").status_code == 200
 
 
-def slow_socket(address: str) -> socket.socket:
-    """Ask for the stream, and never read it."""
-    parts = urlsplit(address)
-    slow = socket.socket()
-    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-    slow.connect((parts.hostname, parts.port))
-    slow.sendall(b"GET /api/stream HTTP/1.1\r\nhost: x\r\n\r\n")
-    return slow
-
-
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_many_readers_lose_nothing_and_only_the_slow_are_cut(server: Server, world: World) -> None:
     """A short version of `python -m bench.sse_clients`."""
@@ -164,7 +152,7 @@ def test_many_readers_lose_nothing_and_only_the_slow_are_cut(server: Server, wor
         world.settle("devices", "telemetry", *(builders.reading(name, "CPU", at, float(number)) for name in names))
 
     step(0)
-    with closing(slow_socket(server.address)):
+    with closing(slow_reader(server.address)):
         report = asyncio.run(run_clients(server.address, 100, 6.0, lambda number: step(number + 1)))
         deadline, number = time.monotonic() + PATIENCE_S, 1_000
         while "penstock_stream_dropped_clients_total 1.0" not in httpx.get(f"{server.address}/metrics").text:
