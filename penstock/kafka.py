@@ -23,6 +23,8 @@ _FORBIDDEN = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
 }
 
+_UNKNOWN_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
+
 
 def client_config(settings: Settings, **extra: Any) -> dict[str, Any]:
     """Return librdkafka's configuration for any client, with ``extra`` on top.
@@ -144,8 +146,8 @@ def _topic_id(name: str, future: Any, settings: Settings) -> str:
     try:
         return str(future.result(ANSWER_TIMEOUT_S).topic_id)
     except KafkaException as error:
-        if error.args[0].code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
-            raise PenstockError(f"topic {name} does not exist: run `penstock topics create`") from None
+        if error.args[0].code() in _UNKNOWN_TOPIC:
+            raise _does_not_exist(name) from None
         if error.args[0].code() in _FORBIDDEN:
             raise _forbidden(error.args[0], f"topic {name}: ") from None
         raise explain(error, settings) from None
@@ -166,12 +168,25 @@ def partition_counts(client: Any, settings: Settings, topics: Iterable[Topic]) -
             found = client.list_topics(name, timeout=ANSWER_TIMEOUT_S).topics.get(name)
         except KafkaException as error:
             raise explain(error, settings) from None
-        if found is not None and found.error is not None and found.error.code() in _FORBIDDEN:
-            raise _forbidden(found.error, f"topic {name}: ")
-        if found is None or found.error is not None or not found.partitions:
-            raise PenstockError(f"topic {name} does not exist: run `penstock topics create`")
-        counts[topic.name] = len(found.partitions)
+        counts[topic.name] = _partition_count(name, found, settings)
     return counts
+
+
+def _partition_count(name: str, found: Any, settings: Settings) -> int:
+    if found is None or (found.error is None and not found.partitions):
+        raise Unavailable(f"the broker does not tell the partitions of topic {name}")
+    if found.error is None:
+        return len(found.partitions)
+    if found.error.code() in _FORBIDDEN:
+        raise _forbidden(found.error, f"topic {name}: ")
+    if found.error.code() in _UNKNOWN_TOPIC and not settings.embedded:
+        raise _does_not_exist(name)
+    # A topic that is being made has no leader yet.
+    raise Unavailable(f"topic {name}: {found.error.str()} ({found.error.name()})")
+
+
+def _does_not_exist(name: str) -> PenstockError:
+    return PenstockError(f"topic {name} does not exist: run `penstock topics create`")
 
 
 def watermark_offsets(consumer: Any, topic: str, partition: int) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from penstock.errors import PenstockError
 from penstock.kafka import partition_counts, watermark_offsets
 from penstock.settings import Settings, load_settings
 from penstock.topics import TOPICS
+from penstock.waiting import wait_for
 
 _START_TIMEOUT_S = 10
 
@@ -28,7 +29,7 @@ def create_topics(bootstrap: str) -> None:
     """Make all topics: the embedded broker makes one when it is first asked for."""
     settings = _settings(bootstrap)
     client = Producer({"bootstrap.servers": bootstrap, "log_level": 2})
-    partition_counts(client, settings, TOPICS)
+    wait_for("topics", lambda: partition_counts(client, settings, TOPICS), timeout_s=_START_TIMEOUT_S)
 
 
 def trimmed_partitions(bootstrap: str) -> list[str]:

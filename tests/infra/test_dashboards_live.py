@@ -61,6 +61,8 @@ def test_every_panel_has_an_answer(pipeline: Pipeline, start_part: Callable[[Par
         open_queries = queries()
 
         def all_answered() -> bool:
+            for stage in pipeline.stages.values():
+                assert stage.child.running, f"{stage.name} ended:\n{stage.log}"
             open_queries[:] = [asked for asked in open_queries if is_empty(prometheus, asked)]
             return not open_queries
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from penstock.kafka import partition_counts
+from penstock.demo.broker import create_topics
 from penstock.schema_ids import LockedIds
 from penstock.settings import Settings
-from penstock.topics import BY_NAME, TOPICS
+from penstock.topics import BY_NAME
 from referee.report import Verdict
 from referee.verify import verify
 from simulation.model import PANE_MS
@@ -68,7 +68,7 @@ def proved_at_the_end(settings: Settings, events: int) -> Verdict:
 def test_the_real_stages_are_proved_while_they_work_and_when_all_panes_are_final(tmp_path: Path) -> None:
     with stage.embedded_broker() as bootstrap, ExitStack() as stages:
         settings = stage.settings_of(bootstrap, f"sqlite:///{tmp_path / 'views.db'}")
-        partition_counts(Producer({"bootstrap.servers": bootstrap}), settings, TOPICS)
+        create_topics(bootstrap)
         parts = stage.partitions()
         stage.produce(settings, parts)
         for command in ("process", "materialize"):
