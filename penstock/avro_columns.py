@@ -95,7 +95,7 @@ def _apply(
     checks = [check for column in columns for check in column.checks if check.of_plain or not plain]
     bad = pl.any_horizontal(check.wrong for check in checks) if checks else pl.lit(value=False)
     expressions = [column.plain if plain else column.expression for column in columns]
-    frame = rows.select(INDEX, *expressions, bad.fill_null(value=False).alias(_BAD))
+    frame = rows.select_seq(INDEX, *expressions, bad.fill_null(value=False).alias(_BAD))
     if frame[_BAD].any():
         for check in checks:
             for index in rows.filter(check.wrong)[INDEX]:

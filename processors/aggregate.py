@@ -1,6 +1,7 @@
 """Folding one metric: partial aggregates by pane and group, which merge in any order and to the same bits."""
 
 from collections.abc import Mapping
+from functools import cache
 
 import polars as pl
 
@@ -18,28 +19,22 @@ _MONEY_LIMIT = 10**18
 """Sums of money are decimals of 18 digits in the results' contracts: a reader could not read more."""
 
 
-def partial(metric: Metric, sources: Mapping[str, pl.DataFrame]) -> pl.DataFrame | None:
-    """Return the partial aggregates of a batch: a row a pane and group, or None without any.
+def partials(metric: Metric, sources: Mapping[str, pl.DataFrame]) -> list[pl.DataFrame]:
+    """Return the partial aggregates of rows: for each source that has any, a frame with a row a pane and group.
 
     ``sources`` holds the applied rows by source (``OrderPlaced``, ``OrderPlaced.items``, ``*``), each with ``_pane``.
     """
-    keys = (PANE, *metric.group)
-    frames = []
+    found = []
     for source in dict.fromkeys(measure.source for measure in metric.measures):
         rows = sources.get(source)
         if rows is None or rows.is_empty():
             continue
         if metric.sketch is not None:
             rows = with_sketch(metric, rows)
-        measures = [measure for measure in metric.measures if measure.source == source]
-        if any(measure.aggregate == "last" for measure in measures):
+        if any(measure.aggregate == "last" for measure in metric.measures if measure.source == source):
             rows = rows.sort("occurred_at", "event_id")
-        frames.append(rows.group_by(keys).agg(*(e for m in measures for e in _first(m))))
-    if not frames:
-        return None
-    if len(frames) == 1:
-        return _complete(metric, frames[0])
-    return merge(metric, [_complete(metric, frame) for frame in frames])
+        found.append(rows.group_by(PANE, *metric.group).agg(_from_events(metric, source)))
+    return found
 
 
 def merge(metric: Metric, partials: list[pl.DataFrame]) -> pl.DataFrame:
@@ -47,13 +42,23 @@ def merge(metric: Metric, partials: list[pl.DataFrame]) -> pl.DataFrame:
     rows = pl.concat(partials)
     if any(measure.aggregate == "last" for measure in metric.measures):
         rows = rows.sort("last_at", "last_event_id", nulls_last=False)
-    measures = [expression for measure in metric.measures for expression in _again(measure)]
-    dirty = [pl.col(DIRTY).any()] if DIRTY in rows.columns else []
-    return rows.group_by(PANE, *metric.group).agg(*measures, *dirty)
+    return rows.group_by(PANE, *metric.group).agg(_from_partials(metric, dirty=DIRTY in rows.columns))
+
+
+@cache
+def _from_events(metric: Metric, source: str) -> list[pl.Expr]:
+    """Return how to take all measures from events of ``source``: what it does not bring is empty."""
+    return [e for m in metric.measures for e in (_first(m) if m.source == source else _empty(m))]
+
+
+@cache
+def _from_partials(metric: Metric, *, dirty: bool) -> list[pl.Expr]:
+    """Return how to merge all measures."""
+    return [e for m in metric.measures for e in _again(m)] + ([pl.col(DIRTY).any()] if dirty else [])
 
 
 def _first(measure: Measure) -> list[pl.Expr]:
-    """Return how to take a measure from events."""
+    """Return how to take a measure from events. Sums are wide, so that they can't wrap silently."""
     column = pl.col(measure.column)
     if measure.aggregate == "count":
         return [pl.len().cast(pl.Int128).alias(measure.name)]
@@ -62,11 +67,22 @@ def _first(measure: Measure) -> list[pl.Expr]:
         return [(wide * pl.col(measure.times) if measure.times else wide).sum().alias(measure.name)]
     if measure.aggregate == "last":
         return [
-            column.last().alias(measure.name),
+            column.last().cast(pl.Int64).alias(measure.name),
             pl.col("occurred_at").last().alias("last_at"),
             pl.col("event_id").last().alias("last_event_id"),
         ]
-    return [(column.min() if measure.aggregate == "min" else column.max()).alias(measure.name)]
+    found = column.min() if measure.aggregate == "min" else column.max()
+    return [found.cast(pl.Int64).alias(measure.name)]
+
+
+def _empty(measure: Measure) -> list[pl.Expr]:
+    """Return what a measure is where no event brings it."""
+    if measure.aggregate in ("count", "sum"):
+        return [pl.lit(0, dtype=pl.Int128).alias(measure.name)]
+    nothing = [pl.lit(None, dtype=pl.Int64).alias(measure.name)]
+    if measure.aggregate == "last":
+        nothing += [pl.lit(None, dtype=pl.Int64).alias("last_at"), pl.lit(None, dtype=pl.String).alias("last_event_id")]
+    return nothing
 
 
 def _again(measure: Measure) -> list[pl.Expr]:
@@ -76,29 +92,6 @@ def _again(measure: Measure) -> list[pl.Expr]:
     if measure.aggregate == "last":
         return [pl.col(name).last() for name in (measure.name, "last_at", "last_event_id")]
     return [pl.col(measure.name).min() if measure.aggregate == "min" else pl.col(measure.name).max()]
-
-
-def _complete(metric: Metric, frame: pl.DataFrame) -> pl.DataFrame:
-    """Add the measures that this source does not have, and put the columns in their order."""
-    columns = [column for measure in metric.measures for column in _columns(measure)]
-    have = frame.schema
-    if all(have.get(name) == dtype for name, dtype, _ in columns):
-        return frame
-    wanted = [
-        pl.col(name).cast(dtype) if name in have else pl.lit(empty, dtype=dtype).alias(name)
-        for name, dtype, empty in columns
-    ]
-    return frame.select(PANE, *metric.group, *wanted)
-
-
-def _columns(measure: Measure) -> list[tuple[str, type[pl.DataType], int | None]]:
-    """Return name, type and empty value of a measure's columns. Sums are wide, so that they can't wrap silently."""
-    if measure.aggregate in ("count", "sum"):
-        return [(measure.name, pl.Int128, 0)]
-    columns: list[tuple[str, type[pl.DataType], int | None]] = [(measure.name, pl.Int64, None)]
-    if measure.aggregate == "last":
-        columns += [("last_at", pl.Int64, None), ("last_event_id", pl.String, None)]
-    return columns
 
 
 def with_panes(rows: pl.DataFrame, pane_of: pl.DataFrame) -> pl.DataFrame:
@@ -134,13 +127,12 @@ class OpenGroups:
         self._piled = 0
 
     def fold(self, sources: Mapping[str, pl.DataFrame]) -> None:
-        """Take the applied rows of a batch: see :func:`partial`."""
-        rows = partial(self.metric, sources)
-        if rows is not None:
+        """Take applied rows: see :func:`partials`."""
+        for rows in partials(self.metric, sources):
             self.add(rows)
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Take a batch's partial aggregates."""
+        """Take partial aggregates."""
         self._pile.append(rows.hstack([_DIRTY_ONCE.new_from_index(0, len(rows))]))
         self._piled += len(rows)
         if self._piled > max(10_000, 0 if self._merged is None else len(self._merged)):
@@ -170,9 +162,10 @@ class OpenGroups:
         merged = self._merge()
         if merged is None:
             return None
-        if not merged[DIRTY].any():
+        dirty = merged[DIRTY]
+        if not dirty.any():
             return None
-        changed = merged.filter(DIRTY)
+        changed = merged if dirty.all() else merged.filter(dirty)
         self._merged = merged.with_columns(pl.lit(value=False).alias(DIRTY))
         return _narrow(self.metric, changed)
 
@@ -186,9 +179,9 @@ def _narrow(metric: Metric, rows: pl.DataFrame) -> pl.DataFrame:
     wide = [m.name for m in metric.measures if m.aggregate in ("count", "sum")]
     for name in wide:
         limit, words = (_MONEY_LIMIT, "18 digits") if name.endswith("_e4") else (_LIMIT, "64 bits")
-        if rows[name].abs().max() >= limit:  # type: ignore[operator]
+        if max(rows[name].max(), -rows[name].min()) >= limit:  # type: ignore[operator,type-var]
             raise ProtectiveStop(
                 f"{metric.name}.{name} of a group is beyond {words}; the events of its pane can't be counted"
             )
     kept = rows[[name for name in rows.columns if name != DIRTY]]
-    return kept.with_columns(pl.col(wide).cast(pl.Int64)) if wide else kept
+    return kept.with_columns_seq(pl.col(wide).cast(pl.Int64)) if wide else kept

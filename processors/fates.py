@@ -6,6 +6,8 @@ Pure: what it needs of the past is the largest event time so far and the event i
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from penstock.avro import INDEX, Decoded, Rejection
@@ -17,7 +19,9 @@ NEWEST_BEFORE = "_newest_before"
 _NOTHING_LATE = pl.DataFrame(
     schema={INDEX: pl.Int64, "event_id": pl.String, "occurred_at": pl.Int64, NEWEST_BEFORE: pl.Int64}
 )
-PANE_START = pl.col("occurred_at") // PANE_MS * PANE_MS
+_IS_HEARTBEAT = pl.Series("_heartbeat", [True, False])
+
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -36,46 +40,47 @@ class Judged:
     newest_ms: int
 
 
-def judge(decoded: Decoded, appended_ms: pl.Series, newest_ms: int) -> Judged:
+def judge(decoded: Decoded, appended_ms: Sequence[int], newest_ms: int) -> Judged:
     """Decide what each record is, knowing the largest event time before the batch.
 
     ``appended_ms`` is the broker's append time by position. An event more than 5 min ahead of it is dead, and never
     moves time. Lateness is decided by the running maximum *before* each event.
     """
-    # A query has a fixed cost that a batch of 10,000 feels: one for what is always needed, others only where there is
-    # something to find; columns are picked by df[[...]], which is none.
+    # A query of Polars has a fixed cost, which a small batch feels: times are compared with NumPy, and a query is made
+    # only where there is something to take out; columns are picked by df[[...]], which is none.
     events = _events(decoded)
     dead = list(decoded.rejections)
-    too_far = events["occurred_at"] > appended_ms.gather(events[INDEX]) + MAX_AHEAD_MS
+    index, times = events[INDEX].to_numpy(), events["occurred_at"].to_numpy()
+    too_far = times > np.asarray(appended_ms, np.int64)[index] + MAX_AHEAD_MS
     if too_far.any():
         detail = f"its event time is more than {MAX_AHEAD_MS // 60_000} min ahead of its append time"
-        dead += [Rejection(index, "ahead-of-time", detail) for index in events[INDEX].filter(too_far)]
+        dead += [Rejection(number, "ahead-of-time", detail) for number in index[too_far].tolist()]
         dead.sort()
-        events = events.filter(~too_far)
-    timed = events.with_columns(PANE_START.alias(PANE), _newest_before(newest_ms).alias(NEWEST_BEFORE))
-    heartbeat = timed["_heartbeat"]
-    late = (timed[PANE] <= timed[NEWEST_BEFORE] - (ALLOWED_DISORDER_MS + PANE_MS)) & ~heartbeat
+        events, times = events.filter(~too_far), times[~too_far]
+    panes, newest_before = times // PANE_MS * PANE_MS, _newest_before(times, newest_ms)
+    heartbeat = events["_heartbeat"].to_numpy()
+    late = (panes <= newest_before - (ALLOWED_DISORDER_MS + PANE_MS)) & ~heartbeat
     settled = late | heartbeat
-    newest = newest_ms if events.is_empty() else max(newest_ms, int(events["occurred_at"].max()))  # type: ignore[arg-type]
+    timed = events.hstack([pl.Series(PANE, panes), pl.Series(NEWEST_BEFORE, newest_before)])
     return Judged(
         candidates=(timed.filter(~settled) if settled.any() else timed)[[INDEX, "event_id", PANE]],
         late=timed.filter(late)[[INDEX, "event_id", "occurred_at", NEWEST_BEFORE]] if late.any() else _NOTHING_LATE,
         dead=dead,
         heartbeats=int(heartbeat.sum()),
-        newest_ms=newest,
+        newest_ms=int(times.max(initial=newest_ms)),
     )
 
 
-def _newest_before(newest_ms: int) -> pl.Expr:
+def _newest_before(times: Ints, newest_ms: int) -> Ints:
     """Return the largest event time before each event."""
-    return pl.max_horizontal(pl.col("occurred_at").cum_max().shift(1), pl.lit(newest_ms, dtype=pl.Int64))
+    before: Ints = np.maximum.accumulate(np.append(newest_ms, times[:-1]))
+    return before[: len(times)]
 
 
 def _events(decoded: Decoded) -> pl.DataFrame:
     """Return index, id and time of all decoded records, in offset order."""
-    columns = (INDEX, "event_id", "occurred_at")
     frames = [
-        frame.select(*columns, pl.lit(name == HEARTBEAT).alias("_heartbeat"))
+        frame[[INDEX, "event_id", "occurred_at"]].hstack([_IS_HEARTBEAT.new_from_index(name != HEARTBEAT, len(frame))])
         for name, frame in decoded.records.items()
     ]
     if not frames:
@@ -92,11 +97,11 @@ class SeenIds:
 
     def first_copies(self, candidates: pl.DataFrame) -> pl.DataFrame:
         """Return ``candidates`` without the copies of what was seen, and remember the rest."""
-        panes = candidates.partition_by(PANE, as_dict=True, maintain_order=True)
-        kept = [self._first_of_pane(int(pane[0]), frame) for pane, frame in panes.items()]
-        if not kept:
-            return candidates
-        return kept[0] if len(kept) == 1 else pl.concat(kept).sort(INDEX)
+        if candidates[PANE].n_unique() == 1:
+            return self._first_of_pane(candidates[PANE][0], candidates)
+        parts = candidates.partition_by(PANE, as_dict=True, maintain_order=True)
+        kept = [self._first_of_pane(int(pane[0]), frame) for pane, frame in parts.items()]
+        return pl.concat(kept).sort(INDEX) if kept else candidates
 
     def _first_of_pane(self, pane: int, frame: pl.DataFrame) -> pl.DataFrame:
         seen = self._by_pane.setdefault(pane, set())

@@ -8,6 +8,7 @@ time.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import polars as pl
 
 from penstock.avro import INDEX, Decoded, Rejection
@@ -17,6 +18,9 @@ from penstock.pipeline import ALLOWED_DISORDER_MS, MAX_AHEAD_MS, NO_TIME, PANE_M
 from processors.aggregate import OpenGroups, with_panes, with_parents
 from processors.fates import HEARTBEAT, PANE, SeenIds, judge
 from processors.sketches import OpenRegisters
+
+FOLD_ROWS = 10_000
+"""Applied rows that wait to be folded together: a small batch would cost nearly as much as a large one."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class PartitionFold:
         self._start_of_pane: dict[int, int] = {}
         self._seen = SeenIds()
         self._groups = [open_groups(metric) for metric in metrics]
+        self._unfolded: list[Mapping[str, pl.DataFrame]] = []
+        self._rows_unfolded = 0
         self._of_records = _columns_of_records(metrics)
         self._fates = frontier.fates
         self.complete = False
@@ -88,7 +94,7 @@ class PartitionFold:
         Such a pane was open at ``P``, so none of its events was late (nor looks so from the middle of the log, where
         ``M`` is not larger), and their first copies lie at ``R`` or behind it.
         """
-        judged = judge(records.decoded, pl.Series(records.appended_ms, dtype=pl.Int64), NO_TIME)
+        judged = judge(records.decoded, records.appended_ms, NO_TIME)
         still_open = pl.col(PANE) + PANE_MS > watermark(self._restored.newest_ms)
         self._apply(records, judged.candidates.filter(still_open))
         self.complete = records.offsets[-1] + 1 == self.refold_until
@@ -97,7 +103,7 @@ class PartitionFold:
         """Fold a stretch that begins at ``P`` or, where offsets are without a record, behind it."""
         if self._skip_torn_panes and self.newest_ms == NO_TIME:
             self.newest_ms = _behind_torn_panes(records.appended_ms[0])
-        judged = judge(records.decoded, pl.Series(records.appended_ms, dtype=pl.Int64), self.newest_ms)
+        judged = judge(records.decoded, records.appended_ms, self.newest_ms)
         applied = self._apply(records, judged.candidates)
         passed = records.offsets[-1] + 1 - self.position
         fates = Fates(
@@ -116,6 +122,7 @@ class PartitionFold:
 
     def changed(self) -> list[tuple[Metric, pl.DataFrame]]:
         """Return the groups of open panes that changed since the last call."""
+        self._fold()
         taken = ((groups.metric, groups.take_changed()) for groups in self._groups)
         return [(metric, rows) for metric, rows in taken if rows is not None]
 
@@ -124,13 +131,22 @@ class PartitionFold:
         applied = self._seen.first_copies(candidates)
         if applied.is_empty():
             return applied
-        firsts = applied.group_by(PANE).agg(pl.col(INDEX).min())
-        for pane, index in firsts.iter_rows():
+        panes, firsts = np.unique(applied[PANE].to_numpy(), return_index=True)
+        for pane, index in zip(panes.tolist(), applied[INDEX].to_numpy()[firsts].tolist(), strict=True):
             self._start_of_pane.setdefault(pane, records.offsets[index])
-        sources = _sources(records.decoded, applied, self._of_records)
-        for groups in self._groups:
-            groups.fold(sources)
+        self._unfolded.append(_sources(records.decoded, applied, self._of_records))
+        self._rows_unfolded += len(applied)
+        if self._rows_unfolded >= FOLD_ROWS:
+            self._fold()
         return applied
+
+    def _fold(self) -> None:
+        """Fold what was applied into the groups."""
+        if self._unfolded:
+            sources = _joined(self._unfolded)
+            self._unfolded, self._rows_unfolded = [], 0
+            for groups in self._groups:
+                groups.fold(sources)
 
     def _close_panes(self) -> list[tuple[Metric, pl.DataFrame]]:
         ended = [pane for pane in self._start_of_pane if pane + PANE_MS <= watermark(self.newest_ms)]
@@ -139,8 +155,20 @@ class PartitionFold:
         for pane in ended:
             del self._start_of_pane[pane]
             self._seen.forget(pane)
+        self._fold()
         taken = ((groups.metric, groups.take_final(watermark(self.newest_ms))) for groups in self._groups)
         return [(metric, rows) for metric, rows in taken if rows is not None]
+
+
+def _joined(batches: Sequence[Mapping[str, pl.DataFrame]]) -> Mapping[str, pl.DataFrame]:
+    """Return the rows of batches by source."""
+    if len(batches) == 1:
+        return batches[0]
+    by_source: dict[str, list[pl.DataFrame]] = {}
+    for batch in batches:
+        for name, rows in batch.items():
+            by_source.setdefault(name, []).append(rows)
+    return {name: pl.concat(parts) for name, parts in by_source.items()}
 
 
 def open_groups(metric: Metric) -> OpenGroups | OpenRegisters:

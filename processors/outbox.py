@@ -88,7 +88,7 @@ class Outbox:
         parts = ["{}|{}|{}", *("|{}:{}" for _ in metric.group)]
         arguments = [pl.lit(metric.name), pl.col(PANE), pl.lit(origin.partition)]
         arguments += [part for text in size for part in (text.str.len_bytes(), text)]
-        keys = rows.select(pl.format("".join(parts), *arguments).alias("key"))["key"]
+        keys = rows.select_seq(pl.format("".join(parts), *arguments).alias("key"))["key"]
         same: dict[str, Any] = {"source_partition": origin.partition, "next_offset": next_offset, "final": final}
         if len(rows) < MANY:
             same |= {"source_topic_id": origin.topic_id}

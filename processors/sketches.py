@@ -105,7 +105,7 @@ class OpenRegisters:
         self._pile: list[Ints] = []
 
     def fold(self, sources: Mapping[str, pl.DataFrame]) -> None:
-        """Take the applied rows of a batch: see :func:`processors.aggregate.partial`."""
+        """Take applied rows: see :func:`processors.aggregate.partials`."""
         rows = sources.get(self._source)
         if rows is None:
             return

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 import processors.fates
@@ -12,7 +13,7 @@ import processors.fold
 import processors.worker
 from penstock.frontier import Fates
 from penstock.pipeline import NO_TIME
-from processors.fates import Judged, SeenIds, judge
+from processors.fates import Ints, Judged, SeenIds, judge
 from processors.fold import PartitionFold, Records, Step
 from processors.outbox import Outgoing
 from processors.worker import Worker
@@ -20,9 +21,9 @@ from simulation.mutants import COMMITS, LETTERS, RESULTS, mutant, patched
 
 
 @contextmanager
-def _judging(change: Callable[[Judged, pl.Series], Judged]) -> Iterator[None]:
+def _judging(change: Callable[[Judged, Sequence[int]], Judged]) -> Iterator[None]:
 
-    def changed(decoded: Any, appended_ms: pl.Series, newest_ms: int) -> Judged:
+    def changed(decoded: Any, appended_ms: Sequence[int], newest_ms: int) -> Judged:
         return change(judge(decoded, appended_ms, newest_ms), appended_ms)
 
     with patched(processors.fold, judge=changed):
@@ -33,9 +34,9 @@ def _judging(change: Callable[[Judged, pl.Series], Judged]) -> Iterator[None]:
 def later_maximum() -> Iterator[None]:
     """Judges an event by a maximum that includes the event behind it."""
 
-    def newest_before(newest_ms: int) -> pl.Expr:
-        later = pl.col("occurred_at").cum_max().shift(-1)
-        return pl.max_horizontal(later, pl.lit(newest_ms, dtype=pl.Int64))
+    def newest_before(times: Ints, newest_ms: int) -> Ints:
+        later: Ints = np.maximum.accumulate(np.maximum(times, newest_ms))
+        return np.append(later[1:], newest_ms)[: len(times)]
 
     with patched(processors.fates, _newest_before=newest_before):
         yield
@@ -45,8 +46,8 @@ def later_maximum() -> Iterator[None]:
 def lateness_by_batch() -> Iterator[None]:
     """Judges all events of a batch by the maximum before the batch."""
 
-    def newest_before(newest_ms: int) -> pl.Expr:
-        return pl.lit(newest_ms, dtype=pl.Int64)
+    def newest_before(times: Ints, newest_ms: int) -> Ints:
+        return np.full(len(times), newest_ms)
 
     with patched(processors.fates, _newest_before=newest_before):
         yield
@@ -68,8 +69,8 @@ def heartbeat_opens_a_pane() -> Iterator[None]:
 def clock_in_the_fold() -> Iterator[None]:
     """Moves time by the clock: the newest append time that it saw."""
 
-    def by_the_clock(judged: Judged, appended_ms: pl.Series) -> Judged:
-        return replace(judged, newest_ms=max(judged.newest_ms, int(appended_ms.max())))  # type: ignore[arg-type]
+    def by_the_clock(judged: Judged, appended_ms: Sequence[int]) -> Judged:
+        return replace(judged, newest_ms=max(judged.newest_ms, *appended_ms))
 
     with _judging(by_the_clock):
         yield

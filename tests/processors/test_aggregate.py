@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from penstock.errors import ProtectiveStop
 from penstock.metrics import Measure, Metric, metrics_of
-from processors.aggregate import OpenGroups, merge, partial
+from processors.aggregate import OpenGroups, merge, partials
 from processors.fates import PANE
 
 PRICED = Metric(
@@ -33,8 +33,7 @@ def sold(*rows: tuple[int, str, int, int, int, str]) -> dict[str, pl.DataFrame]:
 
 
 def one(*rows: tuple[int, str, int, int, int, str]) -> pl.DataFrame:
-    frame = partial(PRICED, sold(*rows))
-    assert frame is not None
+    (frame,) = partials(PRICED, sold(*rows))
     return frame
 
 
@@ -69,9 +68,9 @@ def test_the_last_value_is_that_of_the_largest_time_and_then_event_id() -> None:
 
 
 def test_a_metric_without_any_of_its_sources_brings_nothing() -> None:
-    assert partial(PRICED, {}) is None
-    assert partial(PRICED, {"Sold": sold()["Sold"]}) is None
-    assert partial(metrics_of("orders")[0], sold((0, "a", 1, 1, 1, "x"))) is None
+    assert partials(PRICED, {}) == []
+    assert partials(PRICED, {"Sold": sold()["Sold"]}) == []
+    assert partials(metrics_of("orders")[0], sold((0, "a", 1, 1, 1, "x"))) == []
 
 
 def test_a_product_and_a_sum_that_are_beyond_64_bits_stop_loudly_and_never_wrap() -> None:
@@ -88,9 +87,7 @@ def test_sums_up_to_the_limit_are_exact_and_one_more_stops(name: str, limit: int
     def summed(*values: int) -> OpenGroups:
         groups = OpenGroups(metric)
         for value in values:
-            frame = partial(metric, sold((0, "a", 1, value, 1, "x")))
-            assert frame is not None
-            groups.add(frame)
+            groups.fold(sold((0, "a", 1, value, 1, "x")))
         return groups
 
     taken = summed(limit - 2, 1).take_final(60_000)

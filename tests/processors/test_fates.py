@@ -16,7 +16,7 @@ def placed(*times: int) -> list[bytes]:
 
 
 def judged(values: list[bytes], appended_ms: int = APPENDED_MS, newest_ms: int = NO_TIME):  # type: ignore[no-untyped-def]
-    return judge(decoder("orders").decode(values), pl.Series([appended_ms] * len(values), dtype=pl.Int64), newest_ms)
+    return judge(decoder("orders").decode(values), [appended_ms] * len(values), newest_ms)
 
 
 def test_an_event_is_late_from_the_moment_on_that_the_watermark_reaches_the_end_of_its_pane() -> None:

@@ -10,7 +10,7 @@ from penstock.metrics import METRICS, SLOTS, Metric
 from penstock.schema_ids import LockedIds
 from penstock.settings import load_settings
 from processors import outbox
-from processors.aggregate import _columns
+from processors.aggregate import _empty
 from processors.fates import PANE
 from processors.outbox import MANY, Origin, Outbox
 
@@ -40,7 +40,7 @@ def rows_of(metric: Metric, seed: int) -> pl.DataFrame:
     measured = [
         column(name, kind, isinstance(fields.get(name.removesuffix("_e4")), list), chance)
         for measure in metric.measures
-        for name, kind, _ in _columns(measure)
+        for name, kind in pl.select(_empty(measure)).schema.items()
     ]
     return pl.DataFrame([panes, *groups, *measured])
 
