@@ -232,8 +232,9 @@ class Materialization:
             check_sources(batch, decoded, self._topic_ids)
         for view in views_of(self._views, batch.topic):
             self._merge(view, batch, decoded)
-        if not self._reader.moved:
-            self._decoded.append((batch, began))
+            if self._reader.moved:  # what was in hand came to nothing: the batch no longer follows what the views have
+                return
+        self._decoded.append((batch, began))
         if self._in_hand is None:
             self._count_decoded()
 

@@ -79,8 +79,6 @@ class Reader:
                 queued_max_messages_kbytes=16_384,
                 fetch_message_max_bytes=4 << 20,
                 topic_metadata_refresh_interval_ms=5_000,
-                # The embedded broker makes a topic when it is asked for; on a real one no stage makes topics.
-                allow_auto_create_topics=settings.embedded,
                 error_cb=ErrorEvents(self._on_away),
             ),
         )

@@ -34,7 +34,6 @@ class LogReader:
             settings,
             group_id(settings, "consumers-rebuild"),
             enable_partition_eof=True,
-            allow_auto_create_topics=settings.embedded,
             queued_max_messages_kbytes=16_384,
             fetch_message_max_bytes=4 << 20,
         )

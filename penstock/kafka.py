@@ -46,6 +46,7 @@ def client_config(settings: Settings, **extra: Any) -> dict[str, Any]:
         "client.id": "penstock",
         "topic.metadata.refresh.interval.ms": 10_000,
         "reconnect.backoff.max.ms": 2_000,
+        "allow.auto.create.topics": True if settings.embedded else None,  # who asks for one makes it
         "log_level": 2,
         "error_cb": ErrorEvents(),
         **{key if key.endswith("_cb") else key.replace("_", "."): value for key, value in extra.items()},

@@ -41,7 +41,7 @@ class Sender:
             linger_ms=5,
             message_timeout_ms=0,
             delivery_report_only_error=True,
-            queue_buffering_max_messages=500_000,
+            queue_buffering_max_messages=100_000,  # of some 400 bytes each, with what the client adds
         )
         config["message.max.bytes"] = max_letter_bytes(settings.max_record_bytes) + 1_000_000
         self._producer = client(config)

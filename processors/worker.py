@@ -10,6 +10,8 @@ from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from penstock.avro import Decoded, Decoder
 from penstock.errors import ExitCode, PenstockError, ProtectiveStop, Unavailable
 from penstock.failpoints import failpoint
@@ -33,6 +35,8 @@ from processors.stretch import Stretch
 
 if TYPE_CHECKING:
     from processors.traces import TracedBatch, Traces
+
+RESULTS_AT_ONCE = 10_000
 
 Points = Mapping[Partition, tuple[int, str]]
 """What to commit by partition: the offset ``R`` and the frontier as metadata."""
@@ -187,7 +191,14 @@ class Worker:
             letters = _letters(stretch, (rejection.position for rejection in step.dead))
             yield self._outbox.dead(step.dead, letters, origin)
         for metric, rows in step.final:
-            yield self._outbox.results(metric, rows, origin, fold.position, final=True)
+            yield from self._results(metric, rows, origin, fold.position, final=True)
+
+    def _results(
+        self, metric: Metric, rows: pl.DataFrame, origin: Origin, next_offset: int, *, final: bool
+    ) -> Iterable[Outgoing]:
+        """Encode a slice after the other, each when the one before it was handed over: memory stays bounded."""
+        for part in rows.iter_slices(RESULTS_AT_ONCE):
+            yield self._outbox.results(metric, part, origin, next_offset, final=final)
 
     def _limit_dead_letters(self, tp: Partition, step: Step, count: int) -> None:
         """Stop at too many dead letters in a row: then it is the producer or this build that is wrong, not a record."""
@@ -216,7 +227,7 @@ class Worker:
                 continue
             origin = self._origins[tp]
             for metric, rows in fold.changed():
-                self._send([self._outbox.results(metric, rows, origin, fold.position, final=False)])
+                self._send(self._results(metric, rows, origin, fold.position, final=False))
                 self._gauges.sent(metric.results, len(rows), final=False)
             # Only behind the results of all before it: who sees the probe sees them as well, or soon.
             if tp in self._probes:
