@@ -58,18 +58,23 @@ def middles(values: pl.Series, error_percent: int) -> pl.Series:
 
 def hashes(texts: pl.Series) -> Numbers:
     """Return the hash of each text; none of them may be null."""
-    lengths = texts.str.len_bytes().to_numpy().astype(np.int64)
+    text = pl.col(texts.name).str
+    frame = texts.to_frame().select_seq(text.len_bytes().cast(pl.Int64).alias("length"), text.join().alias("all"))
+    lengths = frame["length"].to_numpy()
     found: Numbers = _SEED ^ lengths.astype(np.uint64)
     if not lengths.any():
         return found
-    data = texts.str.join().item().encode() + bytes(_WORD.itemsize)
+    data = frame["all"][0].encode() + bytes(_WORD.itemsize)
     words: Numbers = np.ndarray((len(data) - _WORD.itemsize + 1,), _WORD, data, strides=(1,))  # one at every byte
     begins = np.cumsum(lengths) - lengths
     for at in range(0, int(lengths.max()), _WORD.itemsize):
         left = lengths - at
-        rows = slice(None) if left.min() > 0 else np.flatnonzero(left > 0)
-        beyond = (_WORD.itemsize - np.minimum(left[rows], _WORD.itemsize)).astype(np.uint64) << np.uint64(3)
-        own = words[begins[rows] + at] << beyond >> beyond
+        shortest = left.min()
+        rows = slice(None) if shortest > 0 else np.flatnonzero(left > 0)
+        own = words[begins[rows] + at]
+        if shortest < _WORD.itemsize:
+            beyond = (_WORD.itemsize - np.minimum(left[rows], _WORD.itemsize)).astype(np.uint64) << np.uint64(3)
+            own = own << beyond >> beyond
         found[rows] = _mixed(found[rows] ^ own)
     return found
 
