@@ -142,7 +142,7 @@ class _PostgresTransaction:
     def _run(self, sql: str, parameters: Mapping[str, Any] | None) -> psycopg.Cursor[Row]:
         if parameters is None:
             return self._connection.execute(sql.encode())
-        return self._connection.execute(_PARAMETER.sub(r"%(\1)s", sql).encode(), parameters)
+        return self._connection.execute(_PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%")).encode(), parameters)
 
 
 _ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from consumers.serving import books, devices, letters, openapi, orders, windows
+from consumers.serving import books, devices, letters, openapi, orders, sketches, windows
 from consumers.serving.database import Database
 from consumers.serving.endpoints import Endpoint
 from consumers.serving.look import Look, NotNow
@@ -19,7 +19,8 @@ from penstock.errors import Unavailable
 from penstock.log import get_logger
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    *orders.ENDPOINTS, *devices.ENDPOINTS, *windows.ENDPOINTS, *letters.ENDPOINTS, *books.ENDPOINTS,
+    *orders.ENDPOINTS, *devices.ENDPOINTS, *windows.ENDPOINTS, *sketches.ENDPOINTS,
+    *letters.ENDPOINTS, *books.ENDPOINTS,
 )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Metrics by window: minutes as the processors fold them, hours and days as sums of minutes."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from consumers.serving.endpoints import Arguments, Endpoint, Field, Parameter, record, schema_of
 from consumers.serving.kinds import Choice, Flag, Money, Reading, Said, Text, Time, Whole
@@ -9,8 +9,7 @@ from consumers.serving.look import Look
 from consumers.serving.pages import CURSOR, LIMIT, Key, after_cursor, behind, page, page_schema
 
 LENGTHS_MS = {"minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
-DEFAULT_SPANS_MS = {"minute": 86_400_000, "hour": 31 * 86_400_000, "day": 3_660 * 86_400_000}
-"""How far back a list goes that names no ``since``: so its cost is bounded, however long the views are kept."""
+DAY_MS = LENGTHS_MS["day"]
 
 _START = Field("window_start", Time(), "Event time; windows are as long as `window` says.")
 _FINAL = Field("final", Flag(), "Whether each part of it that is here can no longer change.")
@@ -31,6 +30,10 @@ class Windows:
     ranked: str = ""
     """Columns to order a group's rows by, newest first, if a measure asks for ``place = 1``."""
 
+    spans_ms: ClassVar = {"minute": DAY_MS, "hour": 31 * DAY_MS, "day": 3_660 * DAY_MS}
+    """How far back a list goes that names no ``since``: so its cost is bounded, however long the views are kept."""
+    reach: ClassVar = "the newest day of minutes, 31 days of hours, or 10 years of days"
+
     @property
     def fields(self) -> tuple[Field, ...]:
         """All fields, in order."""
@@ -46,8 +49,7 @@ class Windows:
         parameters = (
             Parameter("window", Choice(tuple(LENGTHS_MS)), "How long a window is.", default="minute"),
             Parameter(
-                "since", Time(), "Only windows that begin at this time or later; else the newest day of minutes, 31 "
-                "days of hours, or 10 years of days.",
+                "since", Time(), f"Only windows that begin at this time or later; else {self.reach}.",
             ),
             Parameter("until", Time(), "Only windows that begin before this time."),
             *(Parameter(item.name, Text(), f"Only of this {item.name}.", f"{item.name} = :{item.name}")
@@ -73,10 +75,30 @@ class Windows:
         self, arguments: Arguments, newest_ms: int, after: tuple[Any, ...] | None
     ) -> tuple[str, dict[str, Any]]:
         """Return the query of a page, and what is bound in it. It reads no minute outside of the page's range."""
+        asked, where, bound = self.asked(arguments, newest_ms, after)
+        length = LENGTHS_MS[arguments["window"]]
+        # Whole numbers: the quotient is cut, in both databases.
+        start = f"window_start / {length} * {length}"
+        names = ", ".join(item.name for item in self.group)
+        place = f", row_number() OVER (PARTITION BY {start}, {names} ORDER BY {self.ranked}) AS place"
+        measures = ", ".join(f"{sql} AS {item.source}" for item, sql in self.measures)
+        columns = ", ".join(item.source for item in self.fields)
+        order = ", ".join(f"{item.column}{' DESC' if item.descending else ''}" for item in self.key)
+        return (
+            f"SELECT {columns} FROM (SELECT start AS window_start, {names}, {measures}, min(final) AS final FROM "  # noqa: S608
+            f"(SELECT *, {start} AS start{place if self.ranked else ''} FROM {{{self.view}}} "
+            f"WHERE {asked}) AS part GROUP BY start, {names}) AS found "
+            f"{where} ORDER BY {order} LIMIT :rows"
+        ), bound
+
+    def asked(
+        self, arguments: Arguments, newest_ms: int, after: tuple[Any, ...] | None
+    ) -> tuple[str, str, dict[str, Any]]:
+        """Return the condition of the minutes that a page is made of, that of its rows, and what is bound in them."""
         length = LENGTHS_MS[arguments["window"]]
         since, until = arguments["since"], arguments["until"]
         bound: dict[str, Any] = {
-            "since": _up(newest_ms - DEFAULT_SPANS_MS[arguments["window"]] if since is None else since, length),
+            "since": _up(newest_ms - self.spans_ms[arguments["window"]] if since is None else since, length),
             "until": _up(newest_ms + 1 if until is None else until, length),
             "rows": arguments["limit"] + 1,
         }
@@ -90,19 +112,7 @@ class Windows:
             bound["until"] = min(bound["until"], after[0] + length)
             bound |= {f"key_{number}": value for number, value in enumerate(after)}
             where = f"WHERE {behind(self.key)}"
-        # Whole numbers: the quotient is cut, in both databases.
-        start = f"window_start / {length} * {length}"
-        names = ", ".join(item.name for item in self.group)
-        place = f", row_number() OVER (PARTITION BY {start}, {names} ORDER BY {self.ranked}) AS place"
-        measures = ", ".join(f"{sql} AS {item.source}" for item, sql in self.measures)
-        columns = ", ".join(item.source for item in self.fields)
-        order = ", ".join(f"{item.column}{' DESC' if item.descending else ''}" for item in self.key)
-        return (
-            f"SELECT {columns} FROM (SELECT start AS window_start, {names}, {measures}, min(final) AS final FROM "  # noqa: S608
-            f"(SELECT *, {start} AS start{place if self.ranked else ''} FROM {{{self.view}}} "
-            f"WHERE {' AND '.join(conditions)}) AS part GROUP BY start, {names}) AS found "
-            f"{where} ORDER BY {order} LIMIT :rows"
-        ), bound
+        return " AND ".join(conditions), where, bound
 
 
 def _up(moment_ms: int, length_ms: int) -> int:

@@ -80,7 +80,8 @@ def test_pages_are_the_whole_list_whatever_comes_meanwhile(client: httpx.Client,
 @pytest.mark.parametrize(
     "path",
     ["/api/order-metrics", "/api/order-metrics?window=hour", "/api/product-sales?window=day", "/api/telemetry-metrics",
-     "/api/devices", "/api/late-events", "/api/dead-letters", "/api/product-sales"],
+     "/api/devices", "/api/late-events", "/api/dead-letters", "/api/product-sales", "/api/distinct-customers",
+     "/api/reading-quantiles?window=hour"],
 )  # fmt: skip
 def test_small_pages_hold_what_a_large_one_does(client: httpx.Client, path: str) -> None:
     join = "&" if "?" in path else "?"
@@ -112,6 +113,27 @@ def test_windows_are_the_rows_of_the_relations(client: httpx.Client, world: Worl
     rows = world.rows(f"SELECT sku, units, revenue_e4 {of_one}")
     found = items(client, f"/api/product-sales?{asked}&sku=sku-3")
     assert [(r["sku"], r["units"], r["revenue"]) for r in found] == [(s, u, f"{e / 10_000:.4f}") for s, u, e in rows]
+
+
+@pytest.mark.parametrize("window", ["minute", "hour", "day"])
+def test_estimates_are_those_of_the_relations(client: httpx.Client, world: World, window: str) -> None:
+    suffix = "" if window == "minute" else f"_by_{window}"
+    asked = f"window={window}&since={at(START - DAY)}&limit=500"
+    rows = world.rows(
+        f"SELECT window_start_ms, readings, p50_e6, p95_e6, p99_e6, final FROM reading_quantiles{suffix} "
+        "WHERE sensor = 'CPU' ORDER BY window_start_ms DESC"
+    )
+    found = items(client, f"/api/reading-quantiles?{asked}&sensor=CPU")
+    shown = [(r["window_start"], r["readings"], r["p50"], r["p95"], r["p99"], r["final"]) for r in found]
+    assert shown == [(at(ms), n, *(e6 / 1e6 for e6 in quantiles), bool(f)) for ms, n, *quantiles, f in rows]
+    rows = world.rows(
+        f"SELECT window_start_ms, customers, final FROM distinct_customers{suffix} ORDER BY window_start_ms DESC"
+    )
+    shown = [
+        (r["window_start"], r["customers"], r["final"]) for r in items(client, f"/api/distinct-customers?{asked}")
+    ]
+    assert shown == [(at(ms), customers, bool(final)) for ms, customers, final in rows]
+    assert len({customers for _, customers, _ in shown}) == len(shown) >= (5 if window == "minute" else 1)
 
 
 def test_a_range_takes_the_windows_that_begin_in_it(client: httpx.Client) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from consumers.stores import Store
 from consumers.tables import prepare
+from penstock.metrics import SLOTS
 from tests.consumers import builders
 from tests.consumers.builders import NOON, TOPIC_ID, Instance, views
 
@@ -33,6 +34,16 @@ def probe(topic: str, partition: int, next_offset: int, sent_at: int) -> Any:
 
 def pane_count(pane: int, partition: int, next_offset: int, applied: int, *, final: bool = True) -> Any:
     return builders.result("PaneCounted", pane, partition, next_offset, final, applied=applied)
+
+
+def bucket(pane: int, sensor: str, bucket_e6: int) -> Any:
+    fields = {"sensor": sensor, "bucket_e6": bucket_e6, "readings": 1 + bucket_e6 % 7}
+    return builders.result("ReadingBucket", pane, 0, 9, True, **fields)
+
+
+def registers(pane: int, block: int) -> Any:
+    ranks = {slot: (block + number) % 5 for number, slot in enumerate(SLOTS)}
+    return builders.result("CustomerRegisters", pane, 0, 9, True, block=block, **ranks)
 
 
 class World:
@@ -72,6 +83,10 @@ class World:
         self.settle("product_sales", "order-metrics-final", *sales)
         readings = [builders.telemetry_metrics(pane, 0, 9, [1_000_000, 2_500_000, 7_000_000], pane) for pane in panes]
         self.settle("telemetry_metrics", "telemetry-metrics", *readings)
+        buckets = [bucket(pane, sensor, e6) for pane in panes for sensor in ("CPU", "SPEED") for e6 in (101, 5_000_000)]
+        self.settle("reading_quantiles", "telemetry-metrics", *buckets)
+        blocks = [registers(pane, block) for place, pane in enumerate(panes) for block in range(1 + 40 * place)]
+        self.settle("distinct_customers", "order-metrics-final", *blocks)
         newest = panes[-1]
         self.settle(
             "devices", "telemetry",
