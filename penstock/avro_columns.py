@@ -5,7 +5,7 @@ numbers widen, an enum symbol that the reader does not know becomes its default.
 values (:mod:`penstock.avro_checks`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -46,6 +46,35 @@ class Column(NamedTuple):
     """The same of a plain block, where a boolean is one already."""
 
 
+class Selection:
+    """Columns of the reader and the checks of their rows, made once: expressions cost more to build than to use."""
+
+    def __init__(self, columns: Sequence[Column], *, plain: bool) -> None:
+        self._checks = [check for column in columns for check in column.checks if check.of_plain or not plain]
+        wrong = [check.wrong for check in self._checks]
+        bad = pl.any_horizontal(wrong) if wrong else pl.lit(value=False)
+        expressions = [column.plain if plain else column.expression for column in columns]
+        self._expressions = [pl.col(INDEX), *expressions, bad.fill_null(value=False).alias(_BAD)]
+
+    def apply(self, rows: pl.DataFrame, rejected: dict[int, tuple[str, str]]) -> pl.DataFrame:
+        """Return the columns of all ``rows``; wrong ones go to ``rejected`` too, each for the first reason."""
+        frame = rows.select_seq(self._expressions)
+        if frame[_BAD].any():
+            for check in self._checks:
+                for index in rows.filter(check.wrong)[INDEX]:
+                    rejected.setdefault(index, (check.reason, check.detail))
+        frame.drop_in_place(_BAD)  # frame.drop() is a query
+        return frame
+
+
+Selections = tuple[Selection, Selection]
+"""Of the same columns: of what Polars read, and of what was plain."""
+
+
+def _selections(columns: Sequence[Column]) -> Selections:
+    return Selection(columns, plain=False), Selection(columns, plain=True)
+
+
 class Resolved(NamedTuple):
     """The reader's columns of the rows that are right, the items of its arrays, and (index, reason, detail)."""
 
@@ -62,8 +91,8 @@ class Reading:
     block_schema: BlockSchema
     plain: PlainReader | None
     """Reads the plain ones of these records; None where their schema has types that it does not know."""
-    columns: tuple[Column, ...]
-    arrays: Mapping[str, tuple[Column, ...]]
+    fields: Selections
+    arrays: Mapping[str, Selections]
     absent: Mapping[str, pl.DataFrame]
 
     def resolve(self, block: pl.DataFrame) -> Resolved:
@@ -78,30 +107,13 @@ class Reading:
 
     def _resolved(self, block: Block, *, plain: bool) -> Resolved:
         rejected: dict[int, tuple[str, str]] = {}
-        frame = _apply(self.columns, block.frame, rejected, plain=plain)
-        items = {
-            name: _apply(columns, block.items[name], rejected, plain=plain) for name, columns in self.arrays.items()
-        }
+        frame = self.fields[plain].apply(block.frame, rejected)
+        items = {name: parts[plain].apply(block.items[name], rejected) for name, parts in self.arrays.items()}
         if rejected:
             good = ~pl.col(INDEX).is_in(list(rejected))
             frame = frame.filter(good)
             items = {name: child.filter(good) for name, child in items.items()}
         return Resolved(frame, {**items, **self.absent}, [(i, *why) for i, why in rejected.items()])
-
-
-def _apply(
-    columns: tuple[Column, ...], rows: pl.DataFrame, rejected: dict[int, tuple[str, str]], *, plain: bool
-) -> pl.DataFrame:
-    checks = [check for column in columns for check in column.checks if check.of_plain or not plain]
-    bad = pl.any_horizontal(check.wrong for check in checks) if checks else pl.lit(value=False)
-    expressions = [column.plain if plain else column.expression for column in columns]
-    frame = rows.select_seq(INDEX, *expressions, bad.fill_null(value=False).alias(_BAD))
-    if frame[_BAD].any():
-        for check in checks:
-            for index in rows.filter(check.wrong)[INDEX]:
-                rejected.setdefault(index, (check.reason, check.detail))
-    frame.drop_in_place(_BAD)  # frame.drop() is a query
-    return frame
 
 
 def reading_of(writer: Schema, reader: Schema) -> Reading:
@@ -118,12 +130,12 @@ def reading_of(writer: Schema, reader: Schema) -> Reading:
         if item is None:
             columns.append(_column(written.get(name), field, writer["name"]))
         elif name in written:
-            columns_of_item = {f["name"]: f for f in _item_fields(written[name], writer["name"])}
-            arrays[name] = tuple(_column(columns_of_item.get(f["name"]), f, item["name"]) for f in item["fields"])
+            of_item = {f["name"]: f for f in _item_fields(written[name], writer["name"])}
+            arrays[name] = _selections([_column(of_item.get(f["name"]), f, item["name"]) for f in item["fields"]])
         else:
             types = {column_name(f): dtype_of(f) for f in item["fields"]}
             absent[name] = pl.DataFrame(schema={INDEX: pl.Int64, **types})
-    return Reading(reader["name"], block, plain_reader(writer, HEADER_BYTES), tuple(columns), arrays, absent)
+    return Reading(reader["name"], block, plain_reader(writer, HEADER_BYTES), _selections(columns), arrays, absent)
 
 
 def _texts_as_wanted(writer: Schema, reader: Schema) -> Schema:

@@ -186,16 +186,19 @@ def _made(
     positions: Ints,
 ) -> Read:
     size = len(positions)
-    frame = {field.name: _series(field, column, cursor, None) for field, column in columns}
+    frame = [_series(field, column, cursor, None) for field, column in columns]
     children = {}
     for field, counts, parts in arrays:
         parents = np.repeat(np.arange(size), counts)
-        children[field.name] = parents, {
-            part.name: _series(part, column, cursor, parents) for part, column in zip(field.parts, parts, strict=True)
-        }
+        children[field.name] = parents, [
+            _series(part, column, cursor, parents) for part, column in zip(field.parts, parts, strict=True)
+        ]
     whole = Block(
-        pl.DataFrame({**frame, INDEX: positions}),
-        {name: pl.DataFrame({INDEX: positions[parents], **items}) for name, (parents, items) in children.items()},
+        pl.DataFrame([*frame, pl.Series(INDEX, positions)]),
+        {
+            name: pl.DataFrame([pl.Series(INDEX, positions[parents]), *items])
+            for name, (parents, items) in children.items()
+        },
     )
     if not cursor.bad.any():
         return Read(whole, np.empty(0, np.int64))
@@ -210,7 +213,7 @@ def _series(field: Field, found: Column, cursor: Cursor, parents: Ints | None) -
         words, lengths, odd = texts_at(cursor.data, found)
         if odd is not None:
             cursor.refuse_rows(np.flatnonzero(odd) if parents is None else parents[odd])
-        return text_column(words, lengths, found.there)
+        return text_column(words, lengths, found.there).alias(field.name)
     values: Bools | Ints | np.ndarray = found.first
     if field.kind == "decimal":
         values = decimals_at(cursor.data, found)
@@ -218,5 +221,5 @@ def _series(field: Field, found: Column, cursor: Cursor, parents: Ints | None) -
         values = doubles_at(cursor.data, found)
     elif field.kind == "boolean":
         values = found.first != 0
-    series = pl.Series(values)
+    series = pl.Series(field.name, values)
     return series if found.there is None else series.set(pl.Series(~found.there), None)
