@@ -20,7 +20,7 @@ from penstock.contracts import load_contracts
 from penstock.metrics import metrics_of
 from penstock.schema_ids import LockedIds
 from penstock.topics import BY_NAME
-from processors.aggregate import partials
+from processors.aggregate import answers, partials
 from processors.fates import PANE, SeenIds
 
 IDS = 1_000_000
@@ -54,7 +54,7 @@ def _group_bytes() -> float:
     load = load_of("telemetry", GROUPS, LockedIds())
     decoded = Decoder(BY_NAME["telemetry"], load_contracts(), LockedIds(), 256_000).decode([v for _, v in load.events])
     rows = decoded.records["ReadingTaken"].with_columns(pl.lit(0).alias(PANE))
-    (found,) = partials(metrics_of("telemetry")[0], {"ReadingTaken": rows})
+    (found,) = answers(partials(metrics_of("telemetry")[0], {"ReadingTaken": rows}))
     return found.estimated_size() / len(found)
 
 

@@ -1,6 +1,6 @@
 """Folding one metric: partial aggregates by pane and group, which merge in any order and to the same bits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import polars as pl
@@ -14,13 +14,14 @@ from processors.sketches import with_sketch
 
 DIRTY = "_dirty"
 _DIRTY_ONCE = pl.Series(DIRTY, [True])
+_AS_WRITTEN = pl.QueryOptFlags.none()
 _LIMIT = 1 << 63
 _MONEY_LIMIT = 10**18
 """Sums of money are decimals of 18 digits in the results' contracts: a reader could not read more."""
 
 
-def partials(metric: Metric, sources: Mapping[str, pl.DataFrame]) -> list[pl.DataFrame]:
-    """Return the partial aggregates of rows: for each source that has any, a frame with a row a pane and group.
+def partials(metric: Metric, sources: Mapping[str, pl.DataFrame]) -> list[pl.LazyFrame]:
+    """Return the partial aggregates of rows: for each source that has any, a query of a row a pane and group.
 
     ``sources`` holds the applied rows by source (``OrderPlaced``, ``OrderPlaced.items``, ``*``), each with ``_pane``.
     """
@@ -31,18 +32,24 @@ def partials(metric: Metric, sources: Mapping[str, pl.DataFrame]) -> list[pl.Dat
             continue
         if metric.sketch is not None:
             rows = with_sketch(metric, rows)
+        query = rows.lazy()
         if any(measure.aggregate == "last" for measure in metric.measures if measure.source == source):
-            rows = rows.sort("occurred_at", "event_id")
-        found.append(rows.group_by(PANE, *metric.group).agg(_from_events(metric, source)))
+            query = query.sort("occurred_at", "event_id")
+        found.append(query.group_by(PANE, *metric.group).agg(_from_events(metric, source)))
     return found
 
 
-def merge(metric: Metric, partials: list[pl.DataFrame]) -> pl.DataFrame:
-    """Merge partial aggregates; a row a pane and group, in no order."""
-    rows = pl.concat(partials)
+def merge(metric: Metric, partials: Sequence[pl.DataFrame]) -> pl.LazyFrame:
+    """Return the query that merges partial aggregates: a row a pane and group, in no order."""
+    query = pl.concat(partials).lazy()
     if any(measure.aggregate == "last" for measure in metric.measures):
-        rows = rows.sort("last_at", "last_event_id", nulls_last=False)
-    return rows.group_by(PANE, *metric.group).agg(_from_partials(metric, dirty=DIRTY in rows.columns))
+        query = query.sort("last_at", "last_event_id", nulls_last=False)
+    return query.group_by(PANE, *metric.group).agg(_from_partials(metric, dirty=DIRTY in partials[0].columns))
+
+
+def answers(queries: Sequence[pl.LazyFrame]) -> list[pl.DataFrame]:
+    """Return the frames of queries, asked at once: to hand one to Polars' pool costs more than a small one itself."""
+    return pl.collect_all(queries, engine="in-memory", optimizations=_AS_WRITTEN) if queries else []
 
 
 @cache
@@ -127,9 +134,8 @@ class OpenGroups:
         self._piled = 0
 
     def fold(self, sources: Mapping[str, pl.DataFrame]) -> None:
-        """Take applied rows: see :func:`partials`."""
-        for rows in partials(self.metric, sources):
-            self.add(rows)
+        """Take applied rows: see :func:`partials`. For several metrics at once there is :func:`fold_together`."""
+        fold_together([self], sources)
 
     def add(self, rows: pl.DataFrame) -> None:
         """Take partial aggregates."""
@@ -138,11 +144,18 @@ class OpenGroups:
         if self._piled > max(10_000, 0 if self._merged is None else len(self._merged)):
             self._merge()
 
+    def merging(self) -> pl.LazyFrame | None:
+        """Return the query whose answer :meth:`merged` takes; None when there is nothing to merge."""
+        if not self._pile:
+            return None
+        return merge(self.metric, self._pile if self._merged is None else [self._merged, *self._pile])
+
+    def merged(self, rows: pl.DataFrame) -> None:
+        """Take what :meth:`merging` asked for, in place of what it was made of."""
+        self._merged, self._pile, self._piled = rows, [], 0
+
     def _merge(self) -> pl.DataFrame | None:
-        if self._pile:
-            partials = [*self._pile] if self._merged is None else [self._merged, *self._pile]
-            self._merged = merge(self.metric, partials)
-            self._pile, self._piled = [], 0
+        merge_together([self])
         return self._merged
 
     def take_final(self, watermark: int) -> pl.DataFrame | None:
@@ -150,12 +163,11 @@ class OpenGroups:
         merged = self._merge()
         if merged is None:
             return None
-        final = pl.col(PANE) + PANE_MS <= watermark
-        taken = merged.filter(final)
-        if taken.is_empty():
+        final = merged[PANE] <= watermark - PANE_MS
+        if not final.any():
             return None
-        self._merged = merged.filter(~final)
-        return _narrow(self.metric, taken)
+        self._merged = merged[(~final).arg_true()]
+        return _narrow(self.metric, merged[final.arg_true()])
 
     def take_changed(self) -> pl.DataFrame | None:
         """Return the groups that changed since they were last taken, checked; None when there are none."""
@@ -165,13 +177,27 @@ class OpenGroups:
         dirty = merged[DIRTY]
         if not dirty.any():
             return None
-        changed = merged if dirty.all() else merged.filter(dirty)
+        changed = merged if dirty.all() else merged[dirty.arg_true()]
         self._merged = merged.with_columns(pl.lit(value=False).alias(DIRTY))
         return _narrow(self.metric, changed)
 
     def __len__(self) -> int:
         merged = self._merge()
         return 0 if merged is None else len(merged)
+
+
+def fold_together(metrics: Sequence[OpenGroups], sources: Mapping[str, pl.DataFrame]) -> None:
+    """Let each take its part of applied rows."""
+    asked = [(groups, query) for groups in metrics for query in partials(groups.metric, sources)]
+    for (groups, _), rows in zip(asked, answers([query for _, query in asked]), strict=True):
+        groups.add(rows)
+
+
+def merge_together(metrics: Sequence[OpenGroups]) -> None:
+    """Let each merge what it has taken."""
+    asked = [(groups, query) for groups in metrics if (query := groups.merging()) is not None]
+    for (groups, _), rows in zip(asked, answers([query for _, query in asked]), strict=True):
+        groups.merged(rows)
 
 
 def _narrow(metric: Metric, rows: pl.DataFrame) -> pl.DataFrame:

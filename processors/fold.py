@@ -15,7 +15,7 @@ from penstock.avro import INDEX, Decoded, Rejection
 from penstock.frontier import Fates, Frontier
 from penstock.metrics import Metric, Registers
 from penstock.pipeline import ALLOWED_DISORDER_MS, MAX_AHEAD_MS, NO_TIME, PANE_MS, watermark
-from processors.aggregate import OpenGroups, with_panes, with_parents
+from processors.aggregate import OpenGroups, fold_together, merge_together, with_panes, with_parents
 from processors.fates import HEARTBEAT, PANE, SeenIds, judge
 from processors.sketches import OpenRegisters
 
@@ -57,6 +57,8 @@ class PartitionFold:
         self._start_of_pane: dict[int, int] = {}
         self._seen = SeenIds()
         self._groups = [open_groups(metric) for metric in metrics]
+        self._summed = [groups for groups in self._groups if isinstance(groups, OpenGroups)]
+        self._registers = [groups for groups in self._groups if isinstance(groups, OpenRegisters)]
         self._unfolded: list[Mapping[str, pl.DataFrame]] = []
         self._rows_unfolded = 0
         self._of_records = _columns_of_records(metrics)
@@ -123,6 +125,7 @@ class PartitionFold:
     def changed(self) -> list[tuple[Metric, pl.DataFrame]]:
         """Return the groups of open panes that changed since the last call."""
         self._fold()
+        merge_together(self._summed)
         taken = ((groups.metric, groups.take_changed()) for groups in self._groups)
         return [(metric, rows) for metric, rows in taken if rows is not None]
 
@@ -145,8 +148,9 @@ class PartitionFold:
         if self._unfolded:
             sources = _joined(self._unfolded)
             self._unfolded, self._rows_unfolded = [], 0
-            for groups in self._groups:
-                groups.fold(sources)
+            fold_together(self._summed, sources)
+            for registers in self._registers:
+                registers.fold(sources)
 
     def _close_panes(self) -> list[tuple[Metric, pl.DataFrame]]:
         ended = [pane for pane in self._start_of_pane if pane + PANE_MS <= watermark(self.newest_ms)]
@@ -156,6 +160,7 @@ class PartitionFold:
             del self._start_of_pane[pane]
             self._seen.forget(pane)
         self._fold()
+        merge_together(self._summed)
         taken = ((groups.metric, groups.take_final(watermark(self.newest_ms))) for groups in self._groups)
         return [(metric, rows) for metric, rows in taken if rows is not None]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from penstock.errors import ProtectiveStop
 from penstock.metrics import Measure, Metric, metrics_of
-from processors.aggregate import OpenGroups, merge, partials
+from processors.aggregate import OpenGroups, answers, merge, partials
 from processors.fates import PANE
 
 PRICED = Metric(
@@ -33,7 +33,12 @@ def sold(*rows: tuple[int, str, int, int, int, str]) -> dict[str, pl.DataFrame]:
 
 
 def one(*rows: tuple[int, str, int, int, int, str]) -> pl.DataFrame:
-    (frame,) = partials(PRICED, sold(*rows))
+    (frame,) = answers(partials(PRICED, sold(*rows)))
+    return frame
+
+
+def merged_of(*parts: pl.DataFrame) -> pl.DataFrame:
+    (frame,) = answers([merge(PRICED, parts)])
     return frame
 
 
@@ -57,13 +62,13 @@ def test_partial_aggregates_merge_in_any_order_and_grouping_to_the_same_bits(
     while len(parts) > 1:
         chance.shuffle(parts)
         count = chance.randint(2, len(parts))
-        parts = [merge(PRICED, parts[:count]), *parts[count:]]
+        parts = [merged_of(*parts[:count]), *parts[count:]]
     assert parts[0].sort(PANE, "sku").equals(whole.sort(PANE, "sku"))
     assert parts[0].schema == whole.schema
 
 
 def test_the_last_value_is_that_of_the_largest_time_and_then_event_id() -> None:
-    merged = merge(PRICED, [one((0, "a", 1, 1, 5, "b")), one((0, "a", 2, 1, 5, "c")), one((0, "a", 3, 1, 4, "z"))])
+    merged = merged_of(one((0, "a", 1, 1, 5, "b")), one((0, "a", 2, 1, 5, "c")), one((0, "a", 3, 1, 4, "z")))
     assert merged.select("last_quantity", "last_at", "last_event_id").row(0) == (2, 5, "c")
 
 

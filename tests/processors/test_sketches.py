@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.metrics import METRICS, SLOTS, Buckets, Registers
-from processors.aggregate import OpenGroups, partials
+from processors.aggregate import OpenGroups, answers, partials
 from processors.fates import PANE
 from processors.sketches import OpenRegisters, _registers_and_ranks, hashes, middles, with_sketch
 from referee import sketches as referee
@@ -139,7 +139,7 @@ def test_buckets_merge_in_any_order_and_split_to_the_same_bits(rows: list[tuple[
         return {"ReadingTaken": frame.with_columns(sensor=pl.lit("CPU"))}
 
     chance, keys = random.Random(seed), (PANE, "sensor", "bucket_e6")
-    (whole,) = partials(QUANTILES, source(rows))
+    (whole,) = answers(partials(QUANTILES, source(rows)))
     groups, left = OpenGroups(QUANTILES), chance.sample(rows, len(rows))
     while left:
         size = chance.randint(1, 9)
