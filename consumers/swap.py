@@ -58,16 +58,16 @@ def swap(store: Store, view: View, live: Build, new: Build) -> None:
         if older is not None:
             builds.turn(transaction, view.name, older.version, "old", "dropped")
         _exchange(transaction, view.name, live, new)
-        failpoint("consumers.before-swap-commit")
-    failpoint("consumers.after-swap-commit")
+        failpoint("rebuild.before-swap-commit")
+    failpoint("rebuild.after-swap-commit")
 
 
 def roll_back(store: Store, view: str, live: Build, old: Build) -> None:
     """Make ``old`` the live build again; ``live`` is kept as the old one. Raises as :func:`swap`."""
     with store.exclusively() as transaction:
         _exchange(transaction, view, live, old)
-        failpoint("consumers.before-swap-commit")
-    failpoint("consumers.after-swap-commit")
+        failpoint("rebuild.before-swap-commit")
+    failpoint("rebuild.after-swap-commit")
 
 
 def _exchange(transaction: Transaction, view: str, live: Build, heir: Build) -> None:

@@ -14,14 +14,14 @@ from typing import Literal, cast, get_args
 
 from penstock.errors import UsageError
 
-POINTS = {
+POINTS = {  # who passes a point stands before the dot: the chaos test has a stage die at each of its own
     "processors.after-send": "results are handed to the client, none is known to be acknowledged",
     "processors.after-flush": "results are acknowledged, their offsets not yet committed",
     "processors.after-commit": "the offsets are committed",
     "consumers.before-database-commit": "rows and offsets are written, the transaction is open",
     "consumers.after-database-commit": "the transaction is committed, Kafka's offsets are not",
-    "consumers.before-swap-commit": "a rebuilt view is swapped in, or rolled back; the transaction is open",
-    "consumers.after-swap-commit": "the swap is committed, nothing is dropped yet",
+    "rebuild.before-swap-commit": "a rebuilt view is swapped in, or rolled back; the transaction is open",
+    "rebuild.after-swap-commit": "the swap is committed, nothing is dropped yet",
 }
 
 

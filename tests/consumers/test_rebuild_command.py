@@ -57,8 +57,8 @@ def test_it_may_be_killed_anywhere_and_the_next_run_goes_on(running: tuple[Clust
     for point, after in (
         ("consumers.before-database-commit=kill@2", 1),
         ("consumers.after-database-commit=kill@2", 1),
-        ("consumers.before-swap-commit=kill", 1),
-        ("consumers.after-swap-commit=kill", 10_001),
+        ("rebuild.before-swap-commit=kill", 1),
+        ("rebuild.after-swap-commit=kill", 10_001),
     ):
         ended = rebuild(views, "orders", "--yes", PENSTOCK_FAILPOINTS=point)
         assert ended.returncode == SIGKILLED, ended.stdout + ended.stderr
@@ -67,7 +67,7 @@ def test_it_may_be_killed_anywhere_and_the_next_run_goes_on(running: tuple[Clust
         sent += 40
         await_exact(views, sent)
     assert (
-        rebuild(views, "orders", "--rollback", PENSTOCK_FAILPOINTS="consumers.before-swap-commit=kill").returncode
+        rebuild(views, "orders", "--rollback", PENSTOCK_FAILPOINTS="rebuild.before-swap-commit=kill").returncode
         == SIGKILLED
     )
     assert live(views) == [(10_001,)]
