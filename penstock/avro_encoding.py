@@ -33,7 +33,8 @@ def encoder_schema(schema: Schema) -> Schema:
 
 def _encoder_field(field: Schema, convert: Callable[[Any], Any]) -> Schema:
     name = field["name"] if is_scaled(field) else column_name(field)
-    return {"name": name, "type": convert(field["type"])}
+    default = {"default": field["default"]} if "default" in field else {}  # what is not given is written as this
+    return {"name": name, "type": convert(field["type"]), **default}
 
 
 def prepare_encoding() -> None:

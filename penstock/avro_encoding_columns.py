@@ -5,15 +5,18 @@ laid into their slots where the field before ended. A field's encodings are cell
 its own length is covered by the next field, or lies behind the record's end. At last the slots are cut into bytes.
 """
 
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple, TypeAlias
 
+import fastavro
 import numpy as np
 import numpy.typing as npt
 
 from penstock.avro_cells import Cells, Texts, constant, decimals, doubles, integers, joined_cells
+from penstock.avro_encoding import encoder_schema
 from penstock.avro_types import column_name, is_scaled, item_record, kind_of, plain_type
 from penstock.contracts import Contract, Schema
 
@@ -56,12 +59,14 @@ Columns: TypeAlias = Mapping[str, "Column"]
 class ColumnEncoder:
     """Encodes records of one contract, given as columns under the names that :class:`penstock.avro.Encoder` takes.
 
-    Integers, timestamps and decimals (unscaled) are integers of 64 bits; texts and enums are :class:`Texts`.
+    Integers, timestamps and decimals (unscaled) are integers of 64 bits; texts and enums are :class:`Texts`. A field
+    whose column is not given has its default in each record: who does not know a new field need not.
     """
 
     def __init__(self, contract: Contract, schema_id: int) -> None:
         self._header = b"\0" + schema_id.to_bytes(4, "big")
         self._fields = [_planned(field) for field in contract.schema["fields"]]
+        self._defaults = dict(_defaults(contract.schema))
         self._known: dict[str, tuple[Items, Cells]] = {}
 
     def encode(self, columns: Columns, size: int) -> list[bytes]:
@@ -69,17 +74,20 @@ class ColumnEncoder:
         if not size:
             return []
         cells: list[Cells | _Arrays] = [constant(self._header, size)]
-        for alike, fields in groupby(self._fields, _is_plain_integer):
+        for alike, fields in groupby(self._fields, lambda field: _is_plain_integer(field) and field.name in columns):
             own = list(fields)
             if alike and len(own) > 1:
                 cells += _integers([columns[field.name] for field in own])
             else:
-                cells += [each for field in own for each in self._field(field, columns[field.name])]
+                cells += [each for field in own for each in self._field(field, columns, size)]
         buffer, starts, ends = _laid_out(cells, size)
         whole = buffer.tobytes()
         return [whole[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
-    def _field(self, field: "_Field", column: Column) -> "list[Cells | _Arrays]":
+    def _field(self, field: "_Field", columns: Columns, size: int) -> "list[Cells | _Arrays]":
+        if field.name not in columns and field.name in self._defaults:
+            return [constant(self._defaults[field.name], size)]
+        column = columns[field.name]
         if isinstance(column, Lists):
             return self._lists(field, column)
         return [_cells(field, column)]
@@ -138,6 +146,16 @@ def _planned(field: Schema) -> _Field:
     null = avro_type.index("null") if isinstance(avro_type, list) else None
     parts = tuple(map(_planned, item["fields"])) if item else ()
     return _Field(name, kind, tuple(symbols), null, parts)
+
+
+def _defaults(schema: Schema) -> Iterator[tuple[str, bytes]]:
+    """Yield the encodings of the fields' defaults, by column."""
+    for field in encoder_schema(schema)["fields"]:
+        if "default" in field:
+            out = io.BytesIO()
+            alone = fastavro.parse_schema({"type": "record", "name": "Default", "fields": [field]})
+            fastavro.schemaless_writer(out, alone, {})
+            yield field["name"], out.getvalue()
 
 
 def _laid_out(cells: "list[Cells | _Arrays]", size: int) -> tuple[npt.NDArray[np.uint8], Ints, Ints]:

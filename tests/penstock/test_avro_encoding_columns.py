@@ -1,5 +1,6 @@
 """What is encoded in columns has the same bytes as what fastavro writes, record by record."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,27 @@ def test_every_record_has_the_bytes_that_fastavro_writes(name: str, data: Any) -
     rows = data.draw(st.lists(records(contract.schema), max_size=12))
     encoded = ColumnEncoder(contract, 77).encode(columns_of(contract.schema["fields"], rows), len(rows))
     assert encoded == Encoder(contract, 77).encode_all(rows)
+
+
+@pytest.mark.parametrize(
+    ("avro_type", "default"),
+    [(["null", "string"], None), ("string", "web"), ("long", 7), ("boolean", True), ("double", 1.5),
+     ({"type": "enum", "name": "Channel", "symbols": ["UNKNOWN", "WEB"]}, "WEB")],
+)  # fmt: skip
+def test_a_field_that_is_not_given_has_its_default(avro_type: Any, default: Any) -> None:
+    known = CONTRACTS["OrderPaid"]
+    new = {"name": "channel", "type": avro_type, "default": default, "doc": "New."}
+    newer = replace(known, schema={**known.schema, "fields": [new, *known.schema["fields"]]})
+    rows = [{"event_id": f"{n}", "occurred_at": n, "source": "s", "order_id": "o", "method": "CARD"} for n in range(3)]
+    columns = columns_of(known.schema["fields"], rows)
+    encoded = ColumnEncoder(newer, 77).encode(columns, len(rows))
+    assert encoded == Encoder(newer, 77).encode_all(rows)
+    assert encoded != ColumnEncoder(known, 77).encode(columns, len(rows))
+
+
+def test_a_field_without_a_default_must_be_given() -> None:
+    with pytest.raises(KeyError, match="event_id"):
+        ColumnEncoder(CONTRACTS["OrderPaid"], 77).encode({}, 1)
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1))
