@@ -114,7 +114,8 @@ def test_a_real_broker_gets_the_same_fates_with_its_own_append_times(
 
 
 def test_a_topic_that_does_not_exist_is_told_with_the_command_that_makes_it(real_broker: Any) -> None:
-    delivery = Delivery(real_broker.settings(f"{uuid4()}-"), Health(), threading.Event(), CollectorRegistry())
+    settings = real_broker.settings(f"{uuid4()}-").model_copy(update={"embedded": False})
+    delivery = Delivery(settings, Health(), threading.Event(), CollectorRegistry())
     with pytest.raises(PenstockError, match="penstock topics create"):
         delivery.open(topics_of(("orders",)))
 

@@ -15,12 +15,13 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from consumers.stores import Transaction, open_store
 from consumers.tables import prepare
 from consumers.view_files import load_views
-from penstock.demo.broker import create_topics
 from penstock.frontier import Fates, Frontier
+from penstock.kafka import partition_counts
 from penstock.metrics import metrics_of
 from penstock.pipeline import fingerprint
 from penstock.settings import Settings, load_settings
-from penstock.topics import BY_NAME, group_id
+from penstock.topics import BY_NAME, TOPICS, group_id
+from penstock.waiting import wait_for
 from simulation.model import AHEAD_MS, PANE_MS, Entry, Told
 from tests.processors.logs import APPENDED_MS, FIRST_PANE, entry, heartbeat, order, reading
 from tests.referee.worlds import ENTITIES, entity_rows, start_of, watermark_before
@@ -114,7 +115,7 @@ def settings_of(bootstrap: str, database_url: str, **more: Any) -> Settings:
 def produce(settings: Settings, parts: Sequence[Partition]) -> None:
     """Put the logs on the broker, each record with its append time."""
     producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers})
-    create_topics(settings.kafka_bootstrap_servers)
+    wait_for("topics", lambda: partition_counts(producer, settings, TOPICS), timeout_s=10)
     for part in parts:
         name = BY_NAME[part.topic].full_name(settings)
         for item in part.told.entries:
