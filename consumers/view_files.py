@@ -45,7 +45,9 @@ _BRACES = re.compile(r"\{(\w+)(?:\s+([^{}]*))?\}")
 _SECTIONS = ("table", "index", "merge", "read", "windows", "gauge")
 _HEADS = ("view", "about", "reads")
 _OF_MERGE = ("key", "newest", "stage")
-_WINDOWS_MS = {"": 60_000, "_by_hour": 3_600_000, "_by_day": 86_400_000}
+WINDOWS_MS = {"": 60_000, "_by_hour": 3_600_000, "_by_day": 86_400_000}
+"""How long the windows of a relation are, by the end of its name."""
+
 _REPEATED = {"each": ", ", "plus": " + "}
 
 REBUILDS = 10_000
@@ -238,7 +240,7 @@ def _relations(section: _Section) -> Iterator[tuple[str, str]]:
     if section.kind == "read":
         yield section.argument, _sql(section)
     elif section.kind == "windows":
-        for suffix, length_ms in _WINDOWS_MS.items():
+        for suffix, length_ms in WINDOWS_MS.items():
             span = f"window_start - window_start % {length_ms}"
             yield section.argument + suffix, _sql(section).replace("{span}", span)
 

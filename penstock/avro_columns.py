@@ -67,12 +67,11 @@ class Selection:
         return frame
 
 
-Selections = tuple[Selection, Selection]
-"""Of the same columns: of what Polars read, and of what was plain."""
+class Selections(NamedTuple):
+    """Those of a record: of its own fields, and of the items of its arrays."""
 
-
-def _selections(columns: Sequence[Column]) -> Selections:
-    return Selection(columns, plain=False), Selection(columns, plain=True)
+    fields: Selection
+    arrays: Mapping[str, Selection]
 
 
 class Resolved(NamedTuple):
@@ -91,24 +90,24 @@ class Reading:
     block_schema: BlockSchema
     plain: PlainReader | None
     """Reads the plain ones of these records; None where their schema has types that it does not know."""
-    fields: Selections
-    arrays: Mapping[str, Selections]
+    of_block: Selections
+    of_plain: Selections
     absent: Mapping[str, pl.DataFrame]
 
     def resolve(self, block: pl.DataFrame) -> Resolved:
         """Turn a frame that Polars read (with :data:`INDEX`) into the reader's columns."""
-        lists = {name: block.select(INDEX, name).filter(pl.col(name).list.len() > 0) for name in self.arrays}
+        lists = {name: block.select(INDEX, name).filter(pl.col(name).list.len() > 0) for name in self.of_block.arrays}
         items = {name: rows.explode(name).unnest(name) for name, rows in lists.items()}
-        return self._resolved(Block(block, items), plain=False)
+        return self._resolved(self.of_block, Block(block, items))
 
     def resolve_plain(self, block: Block) -> Resolved:
         """Turn plain records into the reader's columns."""
-        return self._resolved(block, plain=True)
+        return self._resolved(self.of_plain, block)
 
-    def _resolved(self, block: Block, *, plain: bool) -> Resolved:
+    def _resolved(self, wanted: Selections, block: Block) -> Resolved:
         rejected: dict[int, tuple[str, str]] = {}
-        frame = self.fields[plain].apply(block.frame, rejected)
-        items = {name: parts[plain].apply(block.items[name], rejected) for name, parts in self.arrays.items()}
+        frame = wanted.fields.apply(block.frame, rejected)
+        items = {name: parts.apply(block.items[name], rejected) for name, parts in wanted.arrays.items()}
         if rejected:
             good = ~pl.col(INDEX).is_in(list(rejected))
             frame = frame.filter(good)
@@ -131,11 +130,15 @@ def reading_of(writer: Schema, reader: Schema) -> Reading:
             columns.append(_column(written.get(name), field, writer["name"]))
         elif name in written:
             of_item = {f["name"]: f for f in _item_fields(written[name], writer["name"])}
-            arrays[name] = _selections([_column(of_item.get(f["name"]), f, item["name"]) for f in item["fields"]])
+            arrays[name] = [_column(of_item.get(f["name"]), f, item["name"]) for f in item["fields"]]
         else:
             types = {column_name(f): dtype_of(f) for f in item["fields"]}
             absent[name] = pl.DataFrame(schema={INDEX: pl.Int64, **types})
-    return Reading(reader["name"], block, plain_reader(writer, HEADER_BYTES), _selections(columns), arrays, absent)
+    of_block, of_plain = (
+        Selections(Selection(columns, plain=plain), {name: Selection(of, plain=plain) for name, of in arrays.items()})
+        for plain in (False, True)
+    )
+    return Reading(reader["name"], block, plain_reader(writer, HEADER_BYTES), of_block, of_plain, absent)
 
 
 def _texts_as_wanted(writer: Schema, reader: Schema) -> Schema:

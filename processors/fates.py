@@ -19,8 +19,6 @@ NEWEST_BEFORE = "_newest_before"
 _NOTHING_LATE = pl.DataFrame(
     schema={INDEX: pl.Int64, "event_id": pl.String, "occurred_at": pl.Int64, NEWEST_BEFORE: pl.Int64}
 )
-_IS_HEARTBEAT = pl.Series("_heartbeat", [True, False])
-
 Ints = npt.NDArray[np.int64]
 
 
@@ -80,7 +78,9 @@ def _newest_before(times: Ints, newest_ms: int) -> Ints:
 def _events(decoded: Decoded) -> pl.DataFrame:
     """Return index, id and time of all decoded records, in offset order."""
     frames = [
-        frame[[INDEX, "event_id", "occurred_at"]].hstack([_IS_HEARTBEAT.new_from_index(name != HEARTBEAT, len(frame))])
+        frame[[INDEX, "event_id", "occurred_at"]].hstack(
+            [pl.Series("_heartbeat", [name == HEARTBEAT]).new_from_index(0, len(frame))]
+        )
         for name, frame in decoded.records.items()
     ]
     if not frames:

@@ -9,10 +9,9 @@ import polars as pl
 
 from penstock.metrics import INDEX_BITS, RANK_BITS, SLOT_BITS, SLOTS, Buckets, Metric, Registers
 from penstock.pipeline import PANE_MS
-from processors.fates import PANE
+from processors.fates import PANE, Ints
 
 Numbers = npt.NDArray[np.uint64]
-Ints = npt.NDArray[np.int64]
 
 _SEED, _FIRST, _SECOND = (
     np.uint64(number) for number in (0x9E3779B97F4A7C15, 0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53)

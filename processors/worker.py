@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from processors.traces import TracedBatch, Traces
 
 RESULTS_AT_ONCE = 10_000
+"""Rows that are encoded before the first of them is handed over."""
 
 Points = Mapping[Partition, tuple[int, str]]
 """What to commit by partition: the offset ``R`` and the frontier as metadata."""

@@ -34,6 +34,10 @@ class Look:
         filled = render(sql, self._views[view], self.shown[view], self._dialect)
         return self._transaction.fetch(filled, parameters or None)
 
+    def relation(self, view: str, name: str) -> str:
+        """Return the ``SELECT`` of one of the view's relations for people, as its file has it: see :meth:`rows`."""
+        return self._views[view].reads[name]
+
     def newest_window(self, view: str) -> int | None:
         """Return the start of the newest window of a metric's view, None when it is empty: one step in its key."""
         (row,) = self.rows(view, f"SELECT max(window_start) FROM {{{view}}}")  # noqa: S608  # a name of ours

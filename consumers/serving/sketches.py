@@ -1,16 +1,16 @@
 """Quantiles and distinct counts by window: what the relations of the same names estimate, of the minutes asked for."""
 
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from consumers.serving.endpoints import Arguments, Field
+from consumers.serving.endpoints import Field
 from consumers.serving.kinds import Reading, Said, Whole
+from consumers.serving.look import Look
 from consumers.serving.pages import Key
-from consumers.serving.windows import DAY_MS, Windows
-from consumers.view_files import View, load_views
+from consumers.serving.windows import DAY_MS, LENGTHS_MS, Windows
+from consumers.view_files import WINDOWS_MS
 
-_RELATIONS = {"minute": "", "hour": "_by_hour", "day": "_by_day"}
+_ENDINGS = {length_ms: ending for ending, length_ms in WINDOWS_MS.items()}
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Estimates(Windows):
     """The windows of a sketch: an estimate is no sum of the view's rows, so the relation's own ``SELECT`` makes it."""
 
     # A minute may have thousands of rows.
-    spans_ms: ClassVar = {"minute": DAY_MS // 24, "hour": DAY_MS, "day": 7 * DAY_MS}
+    spans_ms: ClassVar = {"minute": LENGTHS_MS["hour"], "hour": DAY_MS, "day": 7 * DAY_MS}
     reach: ClassVar = "the newest hour of minutes, day of hours, or week of days"
 
     @property
@@ -33,22 +33,10 @@ class Estimates(Windows):
         _, *groups = super().key
         return (Key("window_start_ms", int, descending=True), *groups)
 
-    def query(
-        self, arguments: Arguments, newest_ms: int, after: tuple[Any, ...] | None
-    ) -> tuple[str, dict[str, Any]]:
-        """See :meth:`Windows.query`."""
-        asked, where, bound = self.asked(arguments, newest_ms, after)
-        table = f"{{{self.view}}}"
-        relation = _views()[self.view].reads[self.view + _RELATIONS[arguments["window"]]]
-        found = relation.replace(f"FROM {table}", f"FROM (SELECT * FROM {table} WHERE {asked}) AS asked")  # noqa: S608
-        columns = ", ".join(item.source for item in self.fields)
-        order = ", ".join(f"{item.column}{' DESC' if item.descending else ''}" for item in self.key)
-        return f"SELECT {columns} FROM ({found}) AS found {where} ORDER BY {order} LIMIT :rows", bound  # noqa: S608
-
-
-@cache
-def _views() -> dict[str, View]:
-    return load_views()
+    def found(self, look: Look, length_ms: int, asked: str) -> str:
+        """See :meth:`Windows.found`."""
+        table, relation = f"FROM {{{self.view}}}", look.relation(self.view, self.view + _ENDINGS[length_ms])
+        return relation.replace(table, f"FROM (SELECT * {table} WHERE {asked}) AS asked")
 
 
 _QUANTILES = Estimates(

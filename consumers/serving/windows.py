@@ -66,35 +66,15 @@ class Windows:
         newest = look.newest_window(self.view)
         if newest is None:
             return page(self.path, [], [], arguments)
-        sql, bound = self.query(arguments, newest, after)
+        sql, bound = self._query(look, arguments, newest, after)
         rows = look.rows(self.view, sql, bound)
         size = len(self.key)
         return page(self.path, [record(self.fields, row) for row in rows], [row[:size] for row in rows], arguments)
 
-    def query(
-        self, arguments: Arguments, newest_ms: int, after: tuple[Any, ...] | None
+    def _query(
+        self, look: Look, arguments: Arguments, newest_ms: int, after: tuple[Any, ...] | None
     ) -> tuple[str, dict[str, Any]]:
         """Return the query of a page, and what is bound in it. It reads no minute outside of the page's range."""
-        asked, where, bound = self.asked(arguments, newest_ms, after)
-        length = LENGTHS_MS[arguments["window"]]
-        # Whole numbers: the quotient is cut, in both databases.
-        start = f"window_start / {length} * {length}"
-        names = ", ".join(item.name for item in self.group)
-        place = f", row_number() OVER (PARTITION BY {start}, {names} ORDER BY {self.ranked}) AS place"
-        measures = ", ".join(f"{sql} AS {item.source}" for item, sql in self.measures)
-        columns = ", ".join(item.source for item in self.fields)
-        order = ", ".join(f"{item.column}{' DESC' if item.descending else ''}" for item in self.key)
-        return (
-            f"SELECT {columns} FROM (SELECT start AS window_start, {names}, {measures}, min(final) AS final FROM "  # noqa: S608
-            f"(SELECT *, {start} AS start{place if self.ranked else ''} FROM {{{self.view}}} "
-            f"WHERE {asked}) AS part GROUP BY start, {names}) AS found "
-            f"{where} ORDER BY {order} LIMIT :rows"
-        ), bound
-
-    def asked(
-        self, arguments: Arguments, newest_ms: int, after: tuple[Any, ...] | None
-    ) -> tuple[str, str, dict[str, Any]]:
-        """Return the condition of the minutes that a page is made of, that of its rows, and what is bound in them."""
         length = LENGTHS_MS[arguments["window"]]
         since, until = arguments["since"], arguments["until"]
         bound: dict[str, Any] = {
@@ -112,7 +92,23 @@ class Windows:
             bound["until"] = min(bound["until"], after[0] + length)
             bound |= {f"key_{number}": value for number, value in enumerate(after)}
             where = f"WHERE {behind(self.key)}"
-        return " AND ".join(conditions), where, bound
+        found = self.found(look, length, " AND ".join(conditions))
+        columns = ", ".join(item.source for item in self.fields)
+        order = ", ".join(f"{item.column}{' DESC' if item.descending else ''}" for item in self.key)
+        return f"SELECT {columns} FROM ({found}) AS found {where} ORDER BY {order} LIMIT :rows", bound  # noqa: S608
+
+    def found(self, look: Look, length_ms: int, asked: str) -> str:
+        """Return the query of all windows of a length that the minutes with the condition ``asked`` make."""
+        # Whole numbers: the quotient is cut, in both databases.
+        start = f"window_start / {length_ms} * {length_ms}"
+        names = ", ".join(item.name for item in self.group)
+        place = f", row_number() OVER (PARTITION BY {start}, {names} ORDER BY {self.ranked}) AS place"
+        measures = ", ".join(f"{sql} AS {item.source}" for item, sql in self.measures)
+        return (
+            f"SELECT start AS window_start, {names}, {measures}, min(final) AS final FROM "  # noqa: S608
+            f"(SELECT *, {start} AS start{place if self.ranked else ''} FROM {{{self.view}}} "
+            f"WHERE {asked}) AS part GROUP BY start, {names}"
+        )
 
 
 def _up(moment_ms: int, length_ms: int) -> int:
