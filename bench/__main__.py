@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 from rich.console import Console
 
-from bench import idle, latency, memory, process_jobs, produce_job, restart, sketches, stock_job, view_jobs
+from bench import idle, latency, memory, process_jobs, produce_job, restart, sketches, stock_job, verify_job, view_jobs
 from bench.answers import WrongAnswerError
 from bench.bed import Bed, fill, new_prefix, real_bed
 from bench.events import lives, load_of
@@ -22,7 +22,7 @@ from penstock.metrics import METRICS, Metric
 from penstock.schema_ids import schema_ids
 from testbed.processes import PartError
 
-STAGES = ("produce", "stock", "process", "materialize", "latency", "restart", "memory", "idle", "sketches")
+STAGES = ("produce", "stock", "process", "materialize", "latency", "restart", "memory", "idle", "sketches", "verify")
 _ERRORS = (WrongAnswerError, PartError, PenstockError, TimeoutError, RuntimeError, httpx.HTTPError, sqlite3.Error)
 JOBS = ("orders", "telemetry")
 KEYS = 100_000
@@ -91,6 +91,7 @@ def _sizes(options: argparse.Namespace) -> dict[str, int]:
         "live_rate": 1_000 if options.quick else latency.RATE,
         "restart_rate": 2_000 if options.quick else restart.RATE,
         "groups": min(events, memory.GROUPS),
+        "verified": min(events, verify_job.EVENTS),
     }
 
 
@@ -105,6 +106,7 @@ def _measure(bed: Bed, stage: str, sizes: dict[str, int]) -> Iterable[Figure | V
         "memory": lambda: memory.measure(bed, sizes["groups"]),
         "idle": idle.measure,
         "sketches": lambda: (_sketch(metric) for metric in METRICS if metric.name in sketches.SOURCES),
+        "verify": lambda: verify_job.measure(bed, sizes["verified"]),
     }
     return measured[stage]()
 

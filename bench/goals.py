@@ -150,9 +150,10 @@ GOALS = (
     _at_most("idle: the whole embedded stack", 5, "% of a core"),
     _at_most("sketches: reading_quantiles, CPU of an event", 0.25, "µs"),
     _at_most("sketches: distinct_customers, CPU of an event", 0.25, "µs"),
+    Goal("verify", 100_000, "events/s", STAGES, value(STAGES, "verify: events compared with all views")),
     _at_most("soak: growth of the worker's memory", 5, "%", SOAK),
     _at_most("soak: growth of the views' memory", 5, "%", SOAK),
     _at_most("soak: dearest ÷ cheapest event, by size of the log", 1.2, "×", SOAK),
     _at_most("soak: dearest ÷ cheapest event, by groups", 2, "×", SOAK),
 )
-"""Those of the issue that asked for them, and of an older one: half the speed of a bare merge loop."""
+"""Those of the issue that asked for them, and of older ones: half the speed of a bare merge loop, that of verify."""

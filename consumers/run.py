@@ -1,6 +1,5 @@
 """The consumers' stage: its parts, put together."""
 
-import gc
 import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from consumers.room import room_figures, show_free_disk
 from consumers.stores import open_store
 from consumers.view_files import View, choose_views, load_views
 from penstock.errors import ExitCode, GaveUpWaiting, PenstockError
+from penstock.garbage import collect_rarely
 from penstock.health import Health
 from penstock.http import serve_http
 from penstock.log import get_logger
@@ -64,7 +64,7 @@ def run(settings: Settings, names: Iterable[str], stopping: threading.Event, *, 
         )  # fmt: skip
         try:
             materialization.begin(swap=swap)
-            _tune_garbage_collector()
+            collect_rarely()
             while not stopping.is_set():
                 materialization.step()
             materialization.end()
@@ -83,12 +83,6 @@ def _traces(traced: "Tracing | None", group: str, settings: Settings) -> "Traces
 
     sqlite = settings.database_url.get_secret_value().startswith("sqlite")
     return Traces(traced, group, "sqlite" if sqlite else "postgresql")
-
-
-def _tune_garbage_collector() -> None:
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
 
 
 def group_of(settings: Settings, views: tuple[View, ...], everything: Iterable[str]) -> str:

@@ -4,7 +4,6 @@
 """
 
 import atexit
-import gc
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -123,13 +122,6 @@ def _add_agent(app: faust.App, settings: Settings, worker: Worker) -> None:
             worker.send_changed()
         except Exception as error:
             worker.fail(error)
-
-
-def tune_garbage_collector() -> None:
-    """Keep the collector off what lives for ever, and make it rare: it was a third of the CPU."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
 
 
 def __getattr__(name: str) -> faust.App:

@@ -12,13 +12,14 @@ import faust
 from prometheus_client import CollectorRegistry
 
 from penstock.errors import ExitCode
+from penstock.garbage import collect_rarely
 from penstock.health import Health
 from penstock.http import serve_http
 from penstock.log import get_logger
 from penstock.metrics import METRICS, Metric
 from penstock.settings import Settings
 from penstock.tracing import tracing
-from processors.app import make_app, tune_garbage_collector
+from processors.app import make_app
 
 STOP_GRACE_S = 8.0
 """How long the end may wait for a broker that is away: less than a container's grace."""
@@ -71,7 +72,7 @@ def run(settings: Settings, metrics: Sequence[Metric] = METRICS) -> int:
             app, loop=loop, quiet=True, redirect_stdouts=False, override_logging=False, debug=False
         )
         worker.spinner = None
-        tune_garbage_collector()
+        collect_rarely()
         try:
             worker.execute_from_commandline()
         except SystemExit as end:

@@ -1,6 +1,5 @@
 """A producing command from its start to its last line: parts awaited, feeds run, truth told."""
 
-import gc
 import signal
 import threading
 import time
@@ -17,6 +16,7 @@ from rich.console import Console
 
 from penstock.contracts import contracts_of, load_contracts
 from penstock.errors import ExitCode, GaveUpWaiting
+from penstock.garbage import collecting_rarely
 from penstock.health import Health
 from penstock.http import serve_http
 from penstock.log import get_logger
@@ -93,7 +93,7 @@ def produce(session: Session, settings: Settings, make_feed: MakeFeeds, clock: C
         get_logger("producers").info("producing", what=session.title, **known)
         began = time.monotonic()
         try:
-            with _quiet_collector():
+            with collecting_rarely():
                 complete = run(feeds, delivery, stopping, clock=clock, close=session.close)
         finally:
             _tell(session, truths, time.monotonic() - began)
@@ -115,19 +115,6 @@ def _tell(session: Session, truths: Mapping[str, TopicTruth], seconds: float) ->
     show_truth(Console(), title, truths, seconds)
     if session.truth_file is not None:
         write_truth(session.truth_file, document(session.title, session.seed, truths) | dict(session.facts))
-
-
-@contextmanager
-def _quiet_collector() -> Iterator[None]:
-    """Collect garbage rarely: nothing on the hot path makes cycles, and looking for them took a third of the CPU."""
-    before = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(200_000, 50, 50)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 def _encoders(

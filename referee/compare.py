@@ -32,6 +32,12 @@ class Difference(NamedTuple):
     offsets: str = ""
 
 
+_ABSENT, _PRESENT = "_absent", "_present"
+_SAID = {
+    _ABSENT: (ROW, pl.lit(ABSENT), pl.lit(PRESENT)),
+    _PRESENT: (ROW, pl.lit(PRESENT), pl.lit(ABSENT)),
+}
+
 Trace = Callable[[pl.DataFrame, str], Sequence[str]]
 """Returns, for rows of a shape's key and the name of a column that differs, the ``offsets`` of each row."""
 
@@ -43,6 +49,12 @@ class Differences:
     rows: list[Difference] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     _kept: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @classmethod
+    def of_all(cls, parts: Sequence["Differences"]) -> "Differences":
+        """Return those of several comparisons together."""
+        rows = [row for part in parts for row in part.rows]
+        return cls(rows, sum((part.counts for part in parts), Counter[str]()))
 
     @property
     def total(self) -> int:
@@ -85,21 +97,28 @@ def compare(
     column ``required`` of ``expected``, if it has one, says which rows the view must have; without it, all.
     """
     keys, columns = list(shape.key), shape.columns
+    if seen.is_empty() and expected.is_empty():
+        return
     found = _Found(shape, differences, trace)
     twice = seen.filter(pl.struct(keys).is_duplicated()).unique(keys)
     found.add(twice, ROW, pl.lit("more than once"), pl.lit("once"))
     needed = ["required"] if "required" in expected.columns else []
-    left = seen.select(*keys, *columns).with_columns(_seen=pl.lit(value=True))
-    names = {name: f"{name}:log" for name in columns}
-    right = expected.select(*keys, *columns, *needed).rename(names).with_columns(_log=pl.lit(value=True))
+    left = seen.select(*keys, *columns, _seen=pl.lit(value=True))
+    names = (pl.col(name).alias(f"{name}:log") for name in columns)
+    right = expected.select(*keys, *needed, *names, _log=pl.lit(value=True))
     joined = left.join(right, on=keys, how="full", coalesce=True, nulls_equal=True)
     required = pl.col("required") if needed else pl.lit(value=True)
-    found.add(joined.filter(pl.col("_seen").is_null() & required), ROW, pl.lit(ABSENT), pl.lit(PRESENT))
-    found.add(joined.filter(pl.col("_log").is_null()), ROW, pl.lit(PRESENT), pl.lit(ABSENT))
-    both = joined.filter(pl.col("_seen") & pl.col("_log"))
-    for name in columns:
-        wrong = both.filter(pl.col(name).ne_missing(pl.col(f"{name}:log")))
-        found.add(wrong, name, pl.col(name), pl.col(f"{name}:log"))
+    both = pl.col("_seen") & pl.col("_log")
+    wrong = {
+        _ABSENT: pl.col("_seen").is_null() & required,
+        _PRESENT: pl.col("_log").is_null(),
+        **{name: both & pl.col(name).ne_missing(pl.col(f"{name}:log")) for name in columns},
+    }
+    # As a rule there are none, which one query tells.
+    counts = joined.select(which.sum().alias(name) for name, which in wrong.items())
+    for name in (column for column in counts.columns if counts[column][0]):
+        column, in_view, by_log = _SAID.get(name) or (name, pl.col(name), pl.col(f"{name}:log"))
+        found.add(joined.filter(wrong[name]), column, in_view, by_log)
 
 
 class _Found(NamedTuple):

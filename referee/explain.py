@@ -15,7 +15,7 @@ from referee.explain_metric import explain_metric
 from referee.explain_question import EntityQuestion, MetricQuestion, Question
 from referee.explanation import Explanation
 from referee.letters import LETTERS
-from referee.log import LogReader
+from referee.log_reader import LogReader
 from referee.scope import Scope
 from referee.verify import snapshot_behind
 

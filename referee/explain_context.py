@@ -18,7 +18,8 @@ from referee.cut import Cut
 from referee.explain_walk import Pick, Walk
 from referee.explanation import Read
 from referee.fates import behind_torn_panes
-from referee.log import Chunk, LogBuilder, LogReader, PartitionLog
+from referee.log import Chunk, LogBuilder, PartitionLog
+from referee.log_reader import LogReader
 from referee.snapshot import Snapshot, Where
 
 BROKER_PATIENCE_S = 30.0

@@ -7,7 +7,6 @@ from itertools import chain
 
 import polars as pl
 
-from penstock.avro import Decoder
 from penstock.frontier import Frontier
 from penstock.pipeline import ALLOWED_DISORDER_MS, MAX_AHEAD_MS, NO_TIME, PANE_MS, watermark
 from penstock.settings import Settings
@@ -18,7 +17,8 @@ from referee.books import Book, audit
 from referee.compare import Differences
 from referee.fates import Settled, Tally, behind_torn_panes, judge
 from referee.letters import LettersOf
-from referee.log import SPINE, LogReader, PartitionLog
+from referee.log import SPINE, PartitionLog
+from referee.log_reader import LogReader
 from referee.panes import OpenPanes
 from referee.scope import Scope
 from referee.snapshot import Snapshot, at_least
@@ -128,13 +128,12 @@ class PartitionTrial:
         self.left_out: Counter[str] = Counter()
         self.most_rows_held = 0
 
-    def run(self, reader: LogReader, decoder: Decoder) -> Iterator[tuple[PartitionLog, Settled]]:
+    def run(self, pieces: Iterator[PartitionLog]) -> Iterator[tuple[PartitionLog, Settled]]:
         """Yield each piece of the log with its fates (second copies among the applied), held against the views.
 
         All has been compared when there are no more.
         """
         extent = self._extent
-        pieces = reader.pieces(extent.name, extent.asked.partition, extent.start, extent.end, decoder)
         first = next(pieces, None)
         self._begin(first)
         judged = judge(extent.start, pl.DataFrame(schema=SPINE), self.beginning.newest_ms)

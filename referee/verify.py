@@ -2,14 +2,12 @@
 
 import tempfile
 import time
-from collections import Counter
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
-from penstock.avro import Decoder
-from penstock.contracts import load_contracts
 from penstock.errors import Unavailable
+from penstock.garbage import collecting_rarely
 from penstock.kafka import check_same_topic
 from penstock.progress import Progress, Silent
 from penstock.schema_ids import SchemaIds
@@ -18,18 +16,15 @@ from penstock.topics import SOURCES
 from penstock.waiting import wait_for
 from referee import letters as letter_views
 from referee import metric_tables, relations
-from referee.books import Book
 from referee.compare import Differences
-from referee.cut import Cut, CutReader, Place
+from referee.cut import Cut, CutReader
 from referee.database import open_database
-from referee.entity_trial import EntityTrial
-from referee.ids import IdsByPartition, SplitIds
-from referee.log import LogReader
-from referee.partition import Asked, Extent, PartitionTrial, extent_of
+from referee.jobs import Jobs
+from referee.metric_tables import MetricTable
 from referee.report import Verdict
 from referee.scope import Scope
 from referee.snapshot import Snapshot
-from referee.spill import Buckets
+from referee.topic_trial import Case, Findings, TopicTrial
 
 EVERYTHING = Scope()
 
@@ -55,13 +50,58 @@ def verify(
     left_s = max(0.1, deadline - time.monotonic())
     with closing(wait_for("the views", lambda: snapshot_behind(settings, cut, scope), timeout_s=left_s)) as snapshot:
         began = time.monotonic()
-        with (
-            closing(LogReader(settings, patience_s=max(timeout_s, 1.0))) as log_reader,
-            tempfile.TemporaryDirectory(prefix="penstock-verify-") as folder,
-        ):
-            trial = Trial(settings, ids, cut, snapshot, log_reader, scope, Path(folder), progress or Silent())
-            trial.run()
-    return trial.verdict(time.monotonic() - began)
+        with collecting_rarely(), tempfile.TemporaryDirectory(prefix="penstock-verify-") as folder:
+            case = Case(settings, ids, cut, snapshot, scope, Path(folder), progress or Silent())
+            found = compare_all(case, patience_s=max(timeout_s, 1.0))
+        return verdict(case, found, time.monotonic() - began)
+
+
+def compare_all(case: Case, patience_s: float) -> Findings:
+    """Compare everything in scope, as many jobs at a time as there are topics: they share nothing but the snapshot."""
+    topics = [topic.name for topic in SOURCES if case.scope.reads(topic.name)]
+    with ExitStack() as stack:
+        trials = [stack.enter_context(closing(TopicTrial(topic, case, patience_s))) for topic in topics]
+        case.progress.begin(sum(trial.offsets for trial in trials))
+        jobs = stack.enter_context(Jobs[Findings](len(trials)))
+        for trial in trials:
+            stack.callback(trial.stop)
+            jobs.add(trial.read, then=trial.jobs)
+        for table in case.scope.tables:
+            jobs.add(partial(check_relations, case, table))
+        found = Findings.of_all(jobs.results())
+    check_strays(case, found.differences)
+    found.differences.sort()
+    return found
+
+
+def check_relations(case: Case, table: MetricTable) -> Findings:
+    """Hold the relations for people that are made from a table against it."""
+    found = Findings()
+    if table.view in case.snapshot.shown():
+        relations.check_metric(table, case.snapshot, case.scope.whole_from_ms, found.differences)
+    return found
+
+
+def check_strays(case: Case, differences: Differences) -> None:
+    """Look for rows of partitions that do not exist."""
+    places, scope = list(case.cut.frontiers), case.scope
+    for name in dict.fromkeys(table.name for table in scope.tables):
+        sharing = [table for table in scope.tables if table.name == name]
+        known = [t.place(number) for t in sharing for topic, number in places if topic == t.metric.topic]
+        metric_tables.check_strays(sharing[0], case.snapshot, known, differences)
+    known_letters = [(case.cut.topic_ids[topic], number) for topic, number in places]
+    for letters in scope.letters:
+        letter_views.check_strays(letters, case.snapshot, known_letters, differences)
+
+
+def verdict(case: Case, found: Findings, seconds: float) -> Verdict:
+    """Return what was found, in ``seconds``."""
+    settled = sum(book.settled for book in found.books)
+    return Verdict(
+        found.differences, found.books, dict(sorted(found.rows.items())), found.events, seconds,
+        found.gone / settled if settled else 0.0, case.settings.accept_trimmed_log,
+        dict(sorted(found.split_ids.items())), case.scope, dict(sorted(found.left_out.items())), found.most_rows_held,
+    )  # fmt: skip
 
 
 def snapshot_behind(settings: Settings, cut: Cut, scope: Scope = EVERYTHING) -> Snapshot:
@@ -100,118 +140,3 @@ def needed(cut: Cut, scope: Scope = EVERYTHING) -> dict[tuple[str, str, int], in
         for (topic, partition), frontier in cut.frontiers.items()
         if topic == entity.topic
     }
-
-
-@dataclass
-class Trial:
-    """The comparison, one source partition at a time, then what is made from all of them."""
-
-    settings: Settings
-    ids: SchemaIds
-    cut: Cut
-    snapshot: Snapshot
-    reader: LogReader
-    scope: Scope
-    folder: Path
-    progress: Progress
-    differences: Differences = field(default_factory=Differences)
-    books: list[Book] = field(default_factory=list)
-    split_ids: dict[str, SplitIds] = field(default_factory=dict)
-    rows: Counter[str] = field(default_factory=Counter)
-    left_out: Counter[str] = field(default_factory=Counter)
-    gone: int = 0
-    events: int = 0
-    most_rows_held: int = 0
-
-    def __post_init__(self) -> None:
-        contracts, limit = load_contracts(), self.settings.max_record_bytes
-        self._decoders = {topic.name: Decoder(topic, contracts, self.ids, limit) for topic in SOURCES}
-
-    def run(self) -> None:
-        """Compare everything in scope."""
-        asked = [self._asked(place) for place in self.cut.frontiers if self.scope.reads(place[0])]
-        offsets = Counter[str]()
-        for each in asked:
-            offsets[each.topic] += self._extent(each).offsets
-        self.progress.begin(offsets.total())
-        for topic, count in offsets.items():
-            self._topic([each for each in asked if each.topic == topic], Buckets.of(self.folder, count))
-        self._relations()
-        self._strays()
-        self.differences.sort()
-
-    def _asked(self, place: Place) -> Asked:
-        """Return what is asked of a partition: as far as its processor or any view in scope has got."""
-        (topic, partition), snapshot, topic_id = place, self.snapshot, self.cut.topic_ids[place[0]]
-        tables = [table for table in self.scope.tables if table.metric.topic == topic]
-        reached = [table.reached(snapshot, partition) for table in tables]
-        reached += [letters.reached(snapshot, topic_id, partition) for letters in self.scope.letters]
-        reached += [self._stored(entity.view, place) for entity in self.scope.entities if entity.topic == topic]
-        return Asked(topic, partition, self.cut.frontiers[place], max(reached), self.scope.whole_from_ms)
-
-    def _extent(self, asked: Asked) -> Extent:
-        return extent_of(asked, self.reader, self.settings)
-
-    def _stored(self, view: str, place: Place) -> int:
-        stored = self.snapshot.stored(view, *place)
-        return stored[1] if stored else 0
-
-    def _topic(self, asked: list[Asked], buckets: Buckets) -> None:
-        """Read all partitions of one topic."""
-        topic = asked[0].topic
-        views = dict.fromkeys(entity.view for entity in self.scope.entities if entity.topic == topic)
-        entities = {view: EntityTrial(view, self.scope.entities, buckets) for view in views}
-        ids = IdsByPartition(topic, buckets)
-        for each in asked:
-            # Asked again: while others were read, retention may have moved the log's start.
-            self._partition(self._extent(each), entities, ids)
-        self.progress.advance(0, f"{topic}: entities and ids")
-        for trial in entities.values():
-            trial.run(self.snapshot, self.differences)
-            self.rows.update(trial.rows)
-            self.left_out.update(trial.left_out)
-        self.split_ids[topic] = ids.split()
-
-    def _partition(self, extent: Extent, entities: dict[str, EntityTrial], ids: IdsByPartition) -> None:
-        topic, number = place = extent.asked.topic, extent.asked.partition
-        trial = PartitionTrial(extent, self.cut.topic_ids[topic], self.scope, self.snapshot, self.differences)
-        ends = {view: self._stored(view, place) for view in entities}
-        for piece, judged in trial.run(self.reader, self._decoders[topic]):
-            for view, entity in entities.items():
-                entity.add(piece, judged, ends[view], number)
-            ids.add(judged.frame, number)
-            self.events += len(piece.spine)
-            self.progress.advance(piece.end - piece.start, f"{topic}/{number}")
-        for entity in entities.values():
-            entity.whole_from(trial.beginning.entities_from_ms)
-        self.gone += trial.book.gone if extent.torn else 0
-        self.books.append(trial.book)
-        self.rows.update(trial.rows)
-        self.left_out.update(trial.left_out)
-        self.most_rows_held = max(self.most_rows_held, trial.most_rows_held)
-
-    def _relations(self) -> None:
-        shown = self.snapshot.shown()
-        for table in self.scope.tables:
-            if table.view in shown:
-                relations.check_metric(table, self.snapshot, self.scope.whole_from_ms, self.differences)
-
-    def _strays(self) -> None:
-        """Look for rows of partitions that do not exist."""
-        places = list(self.cut.frontiers)
-        for name in dict.fromkeys(table.name for table in self.scope.tables):
-            sharing = [table for table in self.scope.tables if table.name == name]
-            known = [t.place(number) for t in sharing for topic, number in places if topic == t.metric.topic]
-            metric_tables.check_strays(sharing[0], self.snapshot, known, self.differences)
-        known_letters = [(self.cut.topic_ids[topic], number) for topic, number in places]
-        for letters in self.scope.letters:
-            letter_views.check_strays(letters, self.snapshot, known_letters, self.differences)
-
-    def verdict(self, seconds: float) -> Verdict:
-        """Return what was found, in ``seconds``."""
-        settled = sum(book.settled for book in self.books)
-        return Verdict(
-            self.differences, self.books, dict(self.rows), self.events, seconds,
-            self.gone / settled if settled else 0.0, self.settings.accept_trimmed_log,
-            self.split_ids, self.scope, dict(self.left_out), self.most_rows_held,
-        )  # fmt: skip

@@ -18,10 +18,9 @@ from penstock.errors import ExitCode, UsageError
 from penstock.frontier import Fates, Frontier
 from penstock.pipeline import ALLOWED_DISORDER_MS, MAX_AHEAD_MS, NO_TIME, fingerprint
 from penstock.settings import Settings
-from referee import database, spill, verify
-from referee import log as logs
+from referee import database, log_reader, spill, topic_trial
 from referee.compare import ABSENT, PRESENT, ROW, places_text
-from referee.log import LogReader
+from referee.log_reader import LogReader
 from referee.partition import Asked, Beginning, Extent, beginning, extent_of
 from referee.report import Verdict, print_verdict
 from referee.scope import VIEWS, Scope
@@ -38,7 +37,7 @@ Copied = tuple[Settings, Path]
 
 def in_pieces(monkeypatch: pytest.MonkeyPatch, records: int) -> None:
     """Let the referee hold very little of anything."""
-    monkeypatch.setattr(logs, "CHUNK_RECORDS", records)
+    monkeypatch.setattr(log_reader, "CHUNK_RECORDS", records)
     monkeypatch.setattr(database, "BATCH_ROWS", max(1, records // 2))
     monkeypatch.setattr(spill, "HELD_ROWS", records)
     monkeypatch.setattr(spill, "BUCKET_ROWS", 10 * records)
@@ -265,7 +264,7 @@ def in_real_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Co
         return extent_of(asked_for, reader, settings.model_copy(update={"embedded": asked_for.frontier.position == 0}))
 
     monkeypatch.setattr(LogReader, "offset_at", offset_at)
-    monkeypatch.setattr(verify, "extent_of", extent)
+    monkeypatch.setattr(topic_trial, "extent_of", extent)
     with stage.embedded_broker() as bootstrap:
         path = tmp_path / "views.db"
         settings = stage.settings_of(bootstrap, f"sqlite:///{path}")

@@ -1,0 +1,37 @@
+"""Jobs that are done by a few threads; one that is done may bring others."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Generic, Self, TypeVar
+
+T = TypeVar("T")
+Job = Callable[[], T]
+
+
+class Jobs(Generic[T]):
+    """Leaving the block waits for jobs that are under way, and starts no other."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = ThreadPoolExecutor(threads, "jobs")
+        self._waiting: dict[Future[T], Callable[[], Iterable[Job[T]]]] = {}
+
+    def add(self, job: Job[T], then: Callable[[], Iterable[Job[T]]] = list) -> None:
+        """Do a job, and when it is done those that ``then`` returns."""
+        self._waiting[self._threads.submit(job)] = then
+
+    def results(self) -> list[T]:
+        """Wait for all jobs, and return what they returned, in no order. Raises what the first that fails raises."""
+        found = []
+        while self._waiting:
+            for done in wait(self._waiting, return_when=FIRST_COMPLETED).done:
+                then = self._waiting.pop(done)
+                found.append(done.result())
+                for job in then():
+                    self.add(job)
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._threads.shutdown(cancel_futures=True)
