@@ -55,6 +55,21 @@ class Decoded:
     items: dict[str, pl.DataFrame] = field(default_factory=dict)
     rejections: list[Rejection] = field(default_factory=list)
 
+    def part(self, begin: int, end: int) -> "Decoded":
+        """Return what the positions [``begin``, ``end``) would have been decoded to as a batch of their own."""
+        return Decoded(
+            {name: _part(frame, begin, end) for name, frame in self.records.items()},
+            {name: _part(frame, begin, end) for name, frame in self.items.items()},
+            [one._replace(position=one.position - begin) for one in self.rejections if begin <= one.position < end],
+        )
+
+
+def _part(frame: pl.DataFrame, begin: int, end: int) -> pl.DataFrame:
+    index = frame[INDEX].to_numpy()
+    first, behind = np.searchsorted(index, (begin, end)).tolist()
+    found = frame[first:behind]
+    return found.replace_column(frame.get_column_index(INDEX), pl.Series(INDEX, index[first:behind] - begin))
+
 
 class Decoder:
     """Decodes the records of one topic into the columns of ``contracts``, the reader's current schemas."""

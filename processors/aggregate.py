@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import cache
 
+import numpy as np
 import polars as pl
 
 from penstock.avro import INDEX
@@ -101,23 +102,25 @@ def _again(measure: Measure) -> list[pl.Expr]:
     return [pl.col(measure.name).min() if measure.aggregate == "min" else pl.col(measure.name).max()]
 
 
-def with_panes(rows: pl.DataFrame, pane_of: pl.DataFrame) -> pl.DataFrame:
-    """Return those of ``rows`` whose record is in ``pane_of`` (``_index``, ``_pane``), with their pane."""
-    if rows[INDEX].equals(pane_of[INDEX]):  # all are: no need to look each one up
-        return rows.hstack([pane_of[PANE]])
-    return rows.join(pane_of[[INDEX, PANE]], on=INDEX, how="inner", maintain_order="left")
+def with_parents(rows: pl.DataFrame, records: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+    """Return those of ``rows`` whose record is in ``records``, with the record's ``columns``.
 
-
-def with_parents(items: pl.DataFrame, records: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
-    """Return those of ``items`` whose record is in ``records``, with the record's ``columns``.
-
-    ``_index`` ascends in both.
+    ``_index`` ascends in both; in ``records`` each is once.
     """
-    if not items.is_empty() and not records.is_empty():
-        index, first, last = items[INDEX], records[INDEX][0], records[INDEX][-1]
-        if last - first == len(records) - 1 and first <= index[0] and index[-1] <= last:
-            return items.hstack(records[columns][index - first])  # none is missing: no need to look each one up
-    return items.join(records[[INDEX, *columns]], on=INDEX, how="inner")
+    # A join would go through Polars' pool, which a small batch feels.
+    known, asked = records[INDEX].to_numpy(), rows[INDEX].to_numpy()
+    if not len(known) or not len(asked):
+        return rows.clear().hstack(records[columns].clear())
+    if len(known) == len(asked) and (known == asked).all():
+        return rows.hstack(records[columns])
+    first, count = known[0], known[-1] - known[0] + 1
+    place = np.full(count + 1, -1)
+    place[known - first] = np.arange(len(known))
+    at = place[np.clip(asked - first, -1, count)]  # the last place is of none
+    found = at >= 0
+    if not found.all():
+        rows, at = rows.filter(found), at[found]
+    return rows.hstack(records[columns][at])
 
 
 class OpenGroups:

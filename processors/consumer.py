@@ -22,6 +22,7 @@ from penstock.waiting import wait_for
 from processors.restore import Found, Restored, restore
 from processors.stall import StallWatch
 from processors.stretch import AT_ONCE, FetchedMessage, Stretch, any_error, by_partition
+from processors.together import Together
 
 Partition = tuple[str, int]
 
@@ -32,13 +33,16 @@ _LOST = {
 _GONE = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
 _REQUEST_TIMEOUT_S = 10.0
 
+TOGETHER_AT_MOST = 5_000
+"""Records of one fetch that are decoded at once: more of them gain nothing."""
+
 
 @dataclass
 class Batch:
     """Consecutive records of one partition.
 
     ``follows`` is the offset behind the batch before (at first, the offset read from): a broken chain is a loss.
-    ``log_end`` is the end of the log when they were fetched.
+    ``log_end`` is the end of the log when they were fetched, ``together`` what is decoded with them, if anything.
     """
 
     topic: str
@@ -47,6 +51,7 @@ class Batch:
     records: Stretch
     follows: int
     log_end: int
+    together: Together | None = None
 
     @property
     def first_offset(self) -> int:
@@ -133,7 +138,18 @@ class LogConsumer:
         if batches:
             self._stall.moved()
             self._health.here("kafka")
+        self._decode_together(batches)
         return list(batches.values())
+
+    @staticmethod
+    def _decode_together(batches: Mapping[Partition, Batch]) -> None:
+        """Join small batches of one topic."""
+        for topic in {topic for topic, _ in batches}:
+            own = {tp: batch for tp, batch in batches.items() if tp[0] == topic}
+            if len(own) > 1 and sum(len(batch.records) for batch in own.values()) <= TOGETHER_AT_MOST:
+                together = Together({tp: batch.records.values for tp, batch in own.items()})
+                for batch in own.values():
+                    batch.together = together
 
     def _take(self, messages: list[FetchedMessage], batches: dict[Partition, Batch]) -> None:
         """Add what was fetched to the batches of their partitions."""

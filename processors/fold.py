@@ -15,7 +15,7 @@ from penstock.avro import INDEX, Decoded, Rejection
 from penstock.frontier import Fates, Frontier
 from penstock.metrics import Metric, Registers
 from penstock.pipeline import ALLOWED_DISORDER_MS, MAX_AHEAD_MS, NO_TIME, PANE_MS, watermark
-from processors.aggregate import OpenGroups, fold_together, merge_together, with_panes, with_parents
+from processors.aggregate import OpenGroups, fold_together, merge_together, with_parents
 from processors.fates import HEARTBEAT, PANE, SeenIds, judge
 from processors.sketches import OpenRegisters
 
@@ -197,7 +197,7 @@ def _columns_of_records(metrics: Sequence[Metric]) -> set[str]:
 def _sources(decoded: Decoded, applied: pl.DataFrame, of_records: set[str]) -> Mapping[str, pl.DataFrame]:
     """Return the applied rows by source, with their panes; items also have the columns ``of_records``."""
     records = {
-        name: with_panes(rows, applied) for name, rows in decoded.records.items() if name != HEARTBEAT
+        name: with_parents(rows, applied, [PANE]) for name, rows in decoded.records.items() if name != HEARTBEAT
     }
     items = {}
     for name, rows in decoded.items.items():

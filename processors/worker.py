@@ -32,6 +32,7 @@ from processors.restore import Restored
 from processors.sender import Sender
 from processors.stall import Backlog
 from processors.stretch import Stretch
+from processors.together import Together
 
 if TYPE_CHECKING:
     from processors.traces import TracedBatch, Traces
@@ -139,7 +140,8 @@ class Worker:
                 return
             fold.refold(records)
         if below < len(stretch):
-            await self._step(tp, fold, stretch[below:] if below else stretch, traced)
+            together = None if below else batch.together
+            await self._step(tp, fold, stretch[below:] if below else stretch, together, traced)
         if self._folds.get(tp) is not fold:  # all state was dropped while the registry was awaited
             return
         self.backlog.folded(tp, stretch.offsets[-1] + 1, len(stretch))
@@ -156,9 +158,14 @@ class Worker:
         self._reached[tp] = batch.records.offsets[-1] + 1
 
     async def _step(
-        self, tp: Partition, fold: PartitionFold, stretch: Stretch, traced: "TracedBatch | None"
+        self,
+        tp: Partition,
+        fold: PartitionFold,
+        stretch: Stretch,
+        together: Together | None,
+        traced: "TracedBatch | None",
     ) -> None:
-        records = await self._records(tp, stretch)
+        records = await self._records(tp, stretch, together)
         if self._folds.get(tp) is not fold:
             return
         step = fold.step(records)
@@ -172,10 +179,10 @@ class Worker:
             self._probes[tp] = max(probe, self._probes.get(tp, probe))
         self._gauges.step(self._origins[tp], step)
 
-    async def _records(self, tp: Partition, stretch: Stretch) -> Records:
+    async def _records(self, tp: Partition, stretch: Stretch, together: Together | None = None) -> Records:
         decoder = self._decoders[self._names[tp[0]]]
         try:
-            decoded = decoder.decode(stretch.values)
+            decoded = decoder.decode(stretch.values) if together is None else together.decoded(tp, decoder)
         except Unavailable:
             decoded = await self._elsewhere(self._decode_when_back, decoder, stretch.values)
         return Records(stretch.offsets, stretch.appended_ms, decoded)
@@ -220,8 +227,9 @@ class Worker:
                 self._sender.send(topic, messages, self._traces.headers(topic, messages))
             self._unflushed = True
 
-    def send_changed(self) -> None:
-        """Send early results of what changed; called by a timer. Nothing while catching up."""
+    def send_changed(self) -> bool:
+        """Send early results of what changed, nothing while catching up; return if there were any."""
+        any_sent = False
         for tp, fold in self._folds.items():
             catching_up = self._lag.get(tp, 0) > self._settings.fetch_batch_records
             if catching_up or not fold.complete:
@@ -229,12 +237,14 @@ class Worker:
             origin = self._origins[tp]
             for metric, rows in fold.changed():
                 self._send(self._results(metric, rows, origin, fold.position, final=False))
+                any_sent = True
                 self._gauges.sent(metric.results, len(rows), final=False)
             # Only behind the results of all before it: who sees the probe sees them as well, or soon.
             if tp in self._probes:
                 self._send([self._outbox.probe(origin, fold.position, self._probes.pop(tp))])
         if not self.commit_points():
             self._gauges.committed()
+        return any_sent
 
     # Commits
 

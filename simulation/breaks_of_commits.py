@@ -161,9 +161,9 @@ def state_not_looked_up_again() -> Iterator[None]:
     """Folds a batch that waited for the registry into what took its fold's place."""
     before = Worker._records
 
-    async def records(self: Worker, tp: Partition, stretch: Any) -> Records:
+    async def records(self: Worker, tp: Partition, stretch: Any, together: Any = None) -> Records:
         fold = self._folds[tp]
-        found = await before(self, tp, stretch)
+        found = await before(self, tp, stretch, together)
         self._folds[tp] = fold
         return found
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.avro import Decoder, Rejection
+from penstock.avro import Decoded, Decoder, Rejection
 from tests.penstock import avro_reference as reference
 from tests.penstock.avro_strategies import records
 
@@ -43,7 +43,7 @@ def between_good(name: str, bad: Iterable[bytes | None]) -> list[bytes | None]:
     return mixed
 
 
-def outcome(decoder: Decoder, values: Sequence[bytes | None], cuts: Iterable[int]) -> tuple[Any, list[Rejection]]:
+def outcome(decoder: "Decoder | PartsOf", values: Sequence[bytes | None], cuts: Iterable[int]) -> tuple[Any, list[Rejection]]:
     """Return what comes out of ``values`` in pieces cut at ``cuts``, as if it were one batch."""
     rows, rejections, start = {}, [], 0
     for stop in [*sorted(cuts), len(values)]:
@@ -130,6 +130,17 @@ def test_a_batch_of_random_ids_costs_one_pass_and_not_one_for_each_id() -> None:
     assert len(rejections) == len(values)
 
 
+class PartsOf:
+    """Decodes all of ``values`` at once, and gives out the part that is asked for next."""
+
+    def __init__(self, decoder: Decoder, values: Sequence[bytes | None]) -> None:
+        self.whole, self.begin = decoder.decode(values), 0
+
+    def decode(self, values: Sequence[bytes | None]) -> Decoded:
+        begin, self.begin = self.begin, self.begin + len(values)
+        return self.whole.part(begin, self.begin)
+
+
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_the_outcome_does_not_depend_on_how_records_were_batched(data: st.DataObject) -> None:
@@ -138,6 +149,7 @@ def test_the_outcome_does_not_depend_on_how_records_were_batched(data: st.DataOb
     decoder = reference.decoder_of("OrderPlaced")
     whole = outcome(decoder, values, [])
     assert outcome(decoder, values, range(1, len(values))) == whole
+    assert outcome(PartsOf(decoder, values), values, cuts) == whole
     assert outcome(decoder, values, cuts) == whole
     assert outcome(reference.decoder_of("OrderPlaced"), values, []) == whole
     judged("OrderPlaced", values)
