@@ -8,7 +8,7 @@ import polars as pl
 
 from referee.snapshot import Schema
 
-HELD_ROWS = 250_000
+HELD_ROWS = 150_000
 """Rows of one spill that are kept in memory."""
 
 BUCKET_ROWS = 100_000

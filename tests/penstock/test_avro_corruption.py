@@ -43,7 +43,9 @@ def between_good(name: str, bad: Iterable[bytes | None]) -> list[bytes | None]:
     return mixed
 
 
-def outcome(decoder: "Decoder | PartsOf", values: Sequence[bytes | None], cuts: Iterable[int]) -> tuple[Any, list[Rejection]]:
+def outcome(
+    decoder: "Decoder | PartsOf", values: Sequence[bytes | None], cuts: Iterable[int]
+) -> tuple[Any, list[Rejection]]:
     """Return what comes out of ``values`` in pieces cut at ``cuts``, as if it were one batch."""
     rows, rejections, start = {}, [], 0
     for stop in [*sorted(cuts), len(values)]:
