@@ -6,6 +6,8 @@
 import atexit
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import faust
@@ -52,14 +54,18 @@ class App(faust.App):
         """Make none: there is no state but the log's."""
 
 
-def make_app(
+def make_app(  # noqa: PLR0913  # what its parts need
     settings: Settings,
     health: Health,
     registry: CollectorRegistry,
     metrics: Sequence[Metric] = METRICS,
     traced: "Tracing | None" = None,
+    stopping: Event | None = None,
 ) -> faust.App:
-    """Return the app, ready to start. Waits for the broker and the registry for as long as they are away."""
+    """Return the app, ready to start. Waits for the broker and the registry for as long as they are away.
+
+    Raises GaveUpWaiting when ``stopping`` is set meanwhile.
+    """
     app = App(
         id=group_id(settings, "processors"),
         broker=f"kafka://{settings.kafka_bootstrap_servers.split(',')[0]}",
@@ -72,7 +78,7 @@ def make_app(
         web_bind="127.0.0.1",
         loghandlers=[],
     )
-    transport = _make_transport(app, settings, health, registry, metrics, traced)
+    transport = _make_transport(app, settings, health, registry, metrics, traced, stopping)
     app.transport = app.producer_transport = transport
     _add_agent(app, settings, transport.worker)
     return app
@@ -85,12 +91,14 @@ def _make_transport(  # noqa: PLR0913  # its parts
     registry: CollectorRegistry,
     metrics: Sequence[Metric],
     traced: "Tracing | None",
+    stopping: Event | None,
 ) -> Transport:
-    current = wait_for("kafka", lambda: topic_ids(settings, TOPICS), health=health)
+    waiting = partial(wait_for, health=health, stopping=stopping)
+    current = waiting("kafka", lambda: topic_ids(settings, TOPICS))
     contracts = load_contracts()
     ids = schema_ids(settings)
-    outbox = wait_for("registry", lambda: Outbox(settings, contracts, ids), health=health)
-    wait_for("kafka", lambda: check_lineage(settings, metrics, contracts, ids, current), health=health)
+    outbox = waiting("registry", lambda: Outbox(settings, contracts, ids))
+    waiting("kafka", lambda: check_lineage(settings, metrics, contracts, ids, current))
     decoders = {topic.name: Decoder(topic, contracts, ids, settings.max_record_bytes) for topic in SOURCES}
     sender = Sender(settings, health)
     traces = None if traced is None else _make_traces(traced, settings, metrics)

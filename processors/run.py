@@ -2,22 +2,20 @@
 
 import asyncio
 import os
-import signal
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Sequence
 
 import faust
 from prometheus_client import CollectorRegistry
 
-from penstock.errors import ExitCode
+from penstock.errors import ExitCode, GaveUpWaiting
 from penstock.garbage import collect_rarely
 from penstock.health import Health
 from penstock.http import serve_http
 from penstock.log import get_logger
 from penstock.metrics import METRICS, Metric
 from penstock.settings import Settings
+from penstock.stopping import stop_on_signals
 from penstock.tracing import tracing
 from processors.app import make_app
 
@@ -25,12 +23,17 @@ STOP_GRACE_S = 8.0
 """How long the end may wait for a broker that is away: less than a container's grace."""
 
 
-class _Stopped(BaseException):
-    """A signal to stop came before there was anything to finish."""
-
-
 class _Worker(faust.Worker):
     """Ends by itself even if the broker never acknowledges what was sent: a restart goes on from the last commit."""
+
+    stopping: threading.Event
+    """Set by a signal that came before Faust looked after them."""
+
+    async def on_first_start(self) -> None:
+        """Let Faust look after signals, and tell it of one that has come."""
+        await super().on_first_start()
+        if self.stopping.is_set():
+            self._on_sigterm()
 
     async def stop(self) -> None:
         """Commit what is settled and stop; after :data:`STOP_GRACE_S` end with exit code 3, without a commit."""
@@ -58,38 +61,23 @@ def run(settings: Settings, metrics: Sequence[Metric] = METRICS) -> int:
     health, registry = Health(), CollectorRegistry()
     asyncio.set_event_loop(loop := asyncio.new_event_loop())
     with (
+        stop_on_signals() as stopping,
         tracing("processors", settings) as traced,
         serve_http("processors", settings, health, registry) as address,
     ):
         get_logger("processors").info("starting", http=address)
         try:
-            with _stopped_by_signals():
-                app = make_app(settings, health, registry, metrics, traced)
-        except _Stopped:
+            app = make_app(settings, health, registry, metrics, traced, stopping)
+        except GaveUpWaiting:
             get_logger("processors").info("stopped before it began")
             return ExitCode.OK
         worker = _Worker(
             app, loop=loop, quiet=True, redirect_stdouts=False, override_logging=False, debug=False
         )
-        worker.spinner = None
+        worker.spinner, worker.stopping = None, stopping
         collect_rarely()
         try:
             worker.execute_from_commandline()
         except SystemExit as end:
             return ExitCode.OK if not end.code else ExitCode.FAILED
     return ExitCode.OK
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Raise _Stopped on SIGTERM or SIGINT while the block runs, which waits for parts; later Faust looks after both."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise _Stopped
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

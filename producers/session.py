@@ -1,14 +1,12 @@
 """A producing command from its start to its last line: parts awaited, feeds run, truth told."""
 
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
@@ -23,6 +21,7 @@ from penstock.log import get_logger
 from penstock.progress import Progress, Silent
 from penstock.schema_ids import SchemaIds, schema_ids
 from penstock.settings import Settings
+from penstock.stopping import stop_on_signals
 from penstock.telemetry import build_info
 from penstock.topics import Topic
 from penstock.tracing import tracing
@@ -134,25 +133,3 @@ def encoders_of(topic: Topic, ids: SchemaIds) -> Encoders:
     """Return the encoders of the records of ``topic``. Raises as :meth:`SchemaIds.id_of` does."""
     contracts = contracts_of(topic, load_contracts())
     return Encoders(contracts, {name: ids.id_of(contract, topic) for name, contract in contracts.items()})
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
-    """Set the event on SIGTERM or SIGINT while the block runs; a second signal acts as it always does."""
-    stopping = threading.Event()
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        stopping.set()
-        restore()
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    for number in before:
-        signal.signal(number, stop)
-    try:
-        yield stopping
-    finally:
-        restore()

@@ -2,10 +2,15 @@
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from threading import Event
 from typing import Generic, Self, TypeVar
+
+from penstock.errors import GaveUpWaiting
 
 T = TypeVar("T")
 Job = Callable[[], T]
+LOOK_EVERY_S = 0.2
+"""How often ``stopping`` is looked at."""
 
 
 class Jobs(Generic[T]):
@@ -19,11 +24,16 @@ class Jobs(Generic[T]):
         """Do a job, and when it is done those that ``then`` returns."""
         self._waiting[self._threads.submit(job)] = then
 
-    def results(self) -> list[T]:
-        """Wait for all jobs, and return what they returned, in no order. Raises what the first that fails raises."""
+    def results(self, stopping: Event | None = None) -> list[T]:
+        """Wait for all jobs, and return what they returned, in no order.
+
+        Raises what the first that fails raises, and GaveUpWaiting when ``stopping`` is set.
+        """
         found = []
         while self._waiting:
-            for done in wait(self._waiting, return_when=FIRST_COMPLETED).done:
+            if stopping is not None and stopping.is_set():
+                raise GaveUpWaiting("asked to end")
+            for done in wait(self._waiting, LOOK_EVERY_S, FIRST_COMPLETED).done:
                 then = self._waiting.pop(done)
                 found.append(done.result())
                 for job in then():

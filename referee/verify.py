@@ -5,6 +5,7 @@ import time
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 from penstock.errors import Unavailable
 from penstock.garbage import collecting_rarely
@@ -29,12 +30,13 @@ from referee.topic_trial import Case, Findings, TopicTrial
 EVERYTHING = Scope()
 
 
-def verify(
+def verify(  # noqa: PLR0913  # what to verify, and how to tell of it
     settings: Settings,
     ids: SchemaIds,
     timeout_s: float,
     scope: Scope = EVERYTHING,
     progress: Progress | None = None,
+    stopping: Event | None = None,
 ) -> Verdict:
     """Return the verdict on the views in ``scope`` of the pipeline version in ``settings``.
 
@@ -42,21 +44,23 @@ def verify(
     (entities, event ids) goes to a temporary folder that is removed at the end.
 
     Raises GaveUpWaiting when within ``timeout_s`` a part did not answer, or the views did not get as far as the
-    processors have committed; ProtectiveStop when a topic was recreated or the configuration is another.
+    processors have committed, or when ``stopping`` is set; ProtectiveStop when a topic was recreated or the
+    configuration is another.
     """
     deadline = time.monotonic() + timeout_s
     with closing(CutReader(settings)) as reader:
-        cut = wait_for("the processors' commits", reader.read, timeout_s=timeout_s)
+        cut = wait_for("the processors' commits", reader.read, timeout_s=timeout_s, stopping=stopping)
     left_s = max(0.1, deadline - time.monotonic())
-    with closing(wait_for("the views", lambda: snapshot_behind(settings, cut, scope), timeout_s=left_s)) as snapshot:
+    behind = partial(snapshot_behind, settings, cut, scope)
+    with closing(wait_for("the views", behind, timeout_s=left_s, stopping=stopping)) as snapshot:
         began = time.monotonic()
         with collecting_rarely(), tempfile.TemporaryDirectory(prefix="penstock-verify-") as folder:
             case = Case(settings, ids, cut, snapshot, scope, Path(folder), progress or Silent())
-            found = compare_all(case, patience_s=max(timeout_s, 1.0))
+            found = compare_all(case, max(timeout_s, 1.0), stopping)
         return verdict(case, found, time.monotonic() - began)
 
 
-def compare_all(case: Case, patience_s: float) -> Findings:
+def compare_all(case: Case, patience_s: float, stopping: Event | None) -> Findings:
     """Compare everything in scope, as many jobs at a time as there are topics: they share nothing but the snapshot."""
     topics = [topic.name for topic in SOURCES if case.scope.reads(topic.name)]
     with ExitStack() as stack:
@@ -68,7 +72,7 @@ def compare_all(case: Case, patience_s: float) -> Findings:
             jobs.add(trial.read, then=trial.jobs)
         for table in case.scope.tables:
             jobs.add(partial(check_relations, case, table))
-        found = Findings.of_all(jobs.results())
+        found = Findings.of_all(jobs.results(stopping))
     check_strays(case, found.differences)
     found.differences.sort()
     return found

@@ -1,10 +1,9 @@
 """Verification again and again, beside the pipeline: the newest verdict as metrics."""
 
-import signal
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 
@@ -14,6 +13,7 @@ from penstock.health import Health
 from penstock.http import serve_http
 from penstock.log import get_logger
 from penstock.settings import Settings
+from penstock.stopping import stop_on_signals
 from referee.report import Verdict
 
 STAGE = "referee"
@@ -48,24 +48,23 @@ class VerdictGauges:
         self._made = True
 
 
-def watch(settings: Settings, verify: Callable[[], Verdict], every_s: float) -> ExitCode:
+def watch(settings: Settings, verify: Callable[[threading.Event], Verdict], every_s: float) -> ExitCode:
     """Call ``verify`` every ``every_s`` until SIGTERM or SIGINT, and serve what it found as metrics.
 
-    A part that is away is waited for; the newest verdict stays, and grows old. Raises what else ``verify`` raises.
+    The event that it is given tells it to end early. A part that is away is waited for; the newest verdict stays, and
+    grows old. Raises what else ``verify`` raises.
     """
     health, registry = Health(), CollectorRegistry()
     telemetry.build_info(STAGE, registry)
     gauges = VerdictGauges(registry)
-    with serve_http(STAGE, settings, health, registry) as address, _ended_by_signals():
+    with stop_on_signals() as stopping, serve_http(STAGE, settings, health, registry) as address:
         get_logger(STAGE).info("verifying", every_s=every_s, http=address)
         health.started()
-        try:
-            while True:
-                began = time.monotonic()
-                look(verify, gauges, health)
-                time.sleep(max(every_s - (time.monotonic() - began), 0))
-        except _Ended:
-            return ExitCode.OK
+        while not stopping.is_set():
+            began = time.monotonic()
+            look(partial(verify, stopping), gauges, health)
+            stopping.wait(max(every_s - (time.monotonic() - began), 0))
+    return ExitCode.OK
 
 
 def look(verify: Callable[[], Verdict], gauges: VerdictGauges, health: Health) -> None:
@@ -85,22 +84,3 @@ def look(verify: Callable[[], Verdict], gauges: VerdictGauges, health: Health) -
     first = [str(difference) for difference in verdict.differences.rows[:3]]
     unproved = {"differences": dict(verdict.differences.counts), "unproved_share": verdict.unproved_share}
     get_logger(STAGE).error("not proved", first=first, **unproved, **found)
-
-
-class _Ended(BaseException):  # nothing that stands between may take it for a failure
-    """A signal asked for the end."""
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Raise :class:`_Ended` on SIGTERM or SIGINT, wherever it is: a verification only reads, and may end anywhere."""
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        raise _Ended
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

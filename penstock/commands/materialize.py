@@ -1,7 +1,5 @@
 """``penstock materialize``: keep the views."""
 
-import signal
-import threading
 from typing import Annotated
 
 import typer
@@ -10,6 +8,7 @@ from penstock.errors import ExitCode
 from penstock.failpoints import arm
 from penstock.log import configure_logging
 from penstock.settings import load_settings
+from penstock.stopping import stop_on_signals
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +28,5 @@ def materialize(
     settings = load_settings()
     configure_logging(settings)
     arm(settings.failpoints)
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    return run(settings, views or (), stopping, swap=swap)
+    with stop_on_signals() as stopping:
+        return run(settings, views or (), stopping, swap=swap)

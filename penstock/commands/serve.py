@@ -1,7 +1,5 @@
 """``penstock serve``: the live page and the query API."""
 
-import signal
-import threading
 from typing import Annotated
 
 import typer
@@ -9,6 +7,7 @@ import typer
 from penstock.errors import ExitCode
 from penstock.log import configure_logging
 from penstock.settings import load_settings
+from penstock.stopping import stop_on_signals
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +32,5 @@ def serve(
     given = {"serve_host": host, "serve_port": port}
     settings = load_settings(**{name: value for name, value in given.items() if value is not None})
     configure_logging(settings)
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    return run(settings, stopping)
+    with stop_on_signals() as stopping:
+        return run(settings, stopping)

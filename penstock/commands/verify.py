@@ -1,6 +1,7 @@
 """``penstock verify``: is what the views say what the log says?"""
 
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,11 +55,11 @@ def verify(
     from referee.since import since_ms
     from referee.verify import verify as run
 
-    def verdict_now() -> "Verdict":
+    def verdict_now(stopping: threading.Event | None = None) -> "Verdict":
         from_ms = None if since is None else since_ms(since, time.time_ns() // 1_000_000)
         scope = Scope(frozenset(view) if view else None, from_ms)
         with shown_on_stderr() as progress:
-            return run(settings, schema_ids(settings), timeout, scope, progress)
+            return run(settings, schema_ids(settings), timeout, scope, progress, stopping)
 
     every_s = None if every is None else _seconds(every)
     settings = load_settings()

@@ -339,6 +339,7 @@ def test_stages_end_within_a_container_s_grace_though_the_broker_went_away(
         processor, views = *pipeline.start_processors(), pipeline.start_views()
         truth = tmp_path / "truth.json"
         producer = pipeline.start("producer", "produce", "all", "--rate", "200", "--truth", truth)
+        processor.until_ready()
         views.until_ready()
         views.until(lambda: pipeline.row("SELECT count(*) FROM orders")[0] > 20, "orders are seen")
         own_kafka.kill()

@@ -49,6 +49,19 @@ def test_a_load_with_every_kind_of_fault_becomes_exact_results_and_sigterm_commi
     rig.check()
 
 
+def test_a_sigterm_while_it_starts_ends_it_well_whenever_it_comes(rig: Rig) -> None:
+    rig.load(10)
+    for moment in ("processors.run.make_app", "faust.Worker.install_signal_handlers", "faust.Worker.autodiscover"):
+        owner, _, name = moment.rpartition(".")
+        terminated = (
+            f"import os, signal, faust, processors.run; before = {moment}; "
+            f"{owner}.{name} = lambda *a, **k: (os.kill(os.getpid(), signal.SIGTERM), before(*a, **k))[1]"
+        )
+        processor = rig.start(first=terminated)
+        wait_until(lambda: not processor.running, PATIENCE_S, "it ends", log=processor.log)  # noqa: B023
+        assert processor.returncode == 0, moment
+
+
 @pytest.mark.slow
 def test_killed_at_each_failpoint_a_restart_refolds_and_the_totals_are_exact(rig: Rig) -> None:
     for number, point in enumerate(("after-send", "after-flush", "after-commit")):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from penstock.errors import GaveUpWaiting
 from referee.ahead import ahead
 from referee.jobs import Jobs
 
@@ -78,3 +79,17 @@ def test_a_job_that_fails_ends_the_others_before_they_begin() -> None:
         with pytest.raises(ValueError, match="it can't be done"):
             jobs.results()
     assert begun == []
+
+
+def test_jobs_that_are_asked_to_end_are_not_waited_for() -> None:
+    stopping, left = threading.Event(), threading.Event()
+
+    def long() -> bool:
+        stopping.set()
+        return left.wait(PATIENCE_S)
+
+    with Jobs[bool](1) as jobs:
+        jobs.add(long)
+        with pytest.raises(GaveUpWaiting, match="asked to end"):
+            jobs.results(stopping)
+        left.set()
