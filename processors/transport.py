@@ -211,7 +211,12 @@ class Consumer(ThreadDelegateConsumer):
             yield tp, self._to_message(tp, batch)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Let the batch in hand finish and commit, then drop all state."""
+        """Let the batch in hand finish and commit, then drop all state.
+
+        The flow stops even if nothing was ours: Faust empties its queues when it resumes, and would lose what came.
+        """
+        self.stop_flow()
+        self.app.flow_control.suspend()
         await super().on_partitions_revoked(revoked)
         self.worker.drop_all()
 
