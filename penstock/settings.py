@@ -80,7 +80,7 @@ class Settings(BaseSettings):
         1.0, validation_alias=_env("PENSTOCK_COMMIT_INTERVAL_S"), ge=0.05, le=60
     )
     early_results_interval_s: float = Field(
-        0.2, validation_alias=_env("PENSTOCK_EARLY_RESULTS_INTERVAL_S"), ge=0.1, le=1.0
+        0.1, validation_alias=_env("PENSTOCK_EARLY_RESULTS_INTERVAL_S"), ge=0.02, le=1.0
     )
     fetch_batch_records: int = Field(
         20_000, validation_alias=_env("PENSTOCK_FETCH_BATCH_RECORDS"), ge=1, le=1_000_000

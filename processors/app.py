@@ -27,6 +27,7 @@ from penstock.waiting import wait_for
 from processors.gauges import Gauges
 from processors.lineage import check_lineage
 from processors.outbox import Outbox
+from processors.pace import Pace
 from processors.sender import Sender
 from processors.transport import BatchSchema, Transport
 from processors.worker import Worker
@@ -80,7 +81,7 @@ def make_app(  # noqa: PLR0913  # what its parts need
     )
     transport = _make_transport(app, settings, health, registry, metrics, traced, stopping)
     app.transport = app.producer_transport = transport
-    _add_agent(app, settings, transport.worker)
+    _add_agent(app, settings, transport.worker, transport.pace)
     return app
 
 
@@ -112,22 +113,28 @@ def _make_traces(traced: "Tracing", settings: Settings, metrics: Sequence[Metric
     return Traces(traced, group_id(settings, "processors"), metrics)
 
 
-def _add_agent(app: faust.App, settings: Settings, worker: Worker) -> None:
+def _add_agent(app: faust.App, settings: Settings, worker: Worker, pace: Pace) -> None:
     sources = app.topic(*(topic.full_name(settings) for topic in SOURCES), schema=BatchSchema())
+
+    def send_early_results() -> None:
+        if pace.time_to_send() and worker.send_changed():
+            pace.sent()
 
     @app.agent(sources, name="fold")
     async def fold(batches: Any) -> None:
         async for batch in batches:
             try:
                 await worker.process(batch)
+                if worker.backlog.empty:
+                    send_early_results()
             except Exception as error:
                 worker.fail(error)
 
     @app.timer(interval=settings.early_results_interval_s)  # type: ignore[untyped-decorator]
-    async def send_early_results() -> None:
+    async def send_what_is_left() -> None:
         try:
             worker.backlog.look()
-            worker.send_changed()
+            send_early_results()
         except Exception as error:
             worker.fail(error)
 

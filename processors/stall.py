@@ -28,6 +28,11 @@ class Backlog:
         self._waiting -= records
         self._folded[partition] = end
 
+    @property
+    def empty(self) -> bool:
+        """If all that was fetched is folded."""
+        return self._waiting <= 0
+
     def forget(self) -> None:
         """Begin anew: what was on its way is dropped."""
         self._waiting = 0

@@ -20,6 +20,7 @@ from faust.types import TP, ConsumerMessage
 
 from penstock.settings import Settings
 from processors.consumer import Batch, LogConsumer
+from processors.pace import Pace
 from processors.restore import Restored
 from processors.sender import Sender
 from processors.stall import CONSUMER_THREAD
@@ -197,12 +198,14 @@ class Consumer(ThreadDelegateConsumer):
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         """Yield fetched batches. Goes on polling with nothing assigned: rebalances are served by polling."""
+        await asyncio.sleep(self.transport.pace.pause_s())
         if not self.flow_active:
             await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # Faust's own hint is too narrow
         if self.should_stop:
             return
         try:
             batches = await self._thread.getmany(None, timeout)
+            self.transport.pace.fetched(batch for (batch,) in batches.values())
             self.worker.backlog.fetched(sum(len(batch.records) for (batch,) in batches.values()))
         except Exception as error:
             self.worker.fail(error)
@@ -270,6 +273,7 @@ class Transport(base.Transport):
         self.topic_ids = topic_ids
         self.sender = sender
         self.worker = worker
+        self.pace = Pace(settings.early_results_interval_s)
 
     async def flush(self) -> None:
         """Return when every message that was sent is acknowledged. Raises ProtectiveStop if one never will be."""
