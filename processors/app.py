@@ -67,7 +67,15 @@ def make_app(  # noqa: PLR0913  # what its parts need
 
     Raises GaveUpWaiting when ``stopping`` is set meanwhile.
     """
-    app = App(
+    app = unconnected(settings)
+    transport = _make_transport(app, settings, health, registry, metrics, traced, stopping)
+    connect(app, transport)
+    return app
+
+
+def unconnected(settings: Settings) -> faust.App:
+    """Return the app, to be connected."""
+    return App(
         id=group_id(settings, "processors"),
         broker=f"kafka://{settings.kafka_bootstrap_servers.split(',')[0]}",
         broker_session_timeout=settings.session_timeout_ms / 1000,
@@ -79,10 +87,12 @@ def make_app(  # noqa: PLR0913  # what its parts need
         web_bind="127.0.0.1",
         loghandlers=[],
     )
-    transport = _make_transport(app, settings, health, registry, metrics, traced, stopping)
+
+
+def connect(app: faust.App, transport: Transport) -> None:
+    """Have the app fold what comes by ``transport``."""
     app.transport = app.producer_transport = transport
-    _add_agent(app, settings, transport.worker, transport.pace)
-    return app
+    _add_agent(app, transport.settings, transport.worker, transport.pace)
 
 
 def _make_transport(  # noqa: PLR0913  # its parts

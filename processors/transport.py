@@ -9,7 +9,7 @@ Out of scope, and refused when called: tables and changelogs, seeking, the leade
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 import confluent_kafka
@@ -18,6 +18,7 @@ from faust.transport import base
 from faust.transport.consumer import ConsumerThread, ThreadDelegateConsumer
 from faust.types import TP, ConsumerMessage
 
+from penstock.health import Health
 from penstock.settings import Settings
 from processors.consumer import Batch, LogConsumer
 from processors.pace import Pace
@@ -64,7 +65,7 @@ class Thread(ConsumerThread):
     def _opened(self) -> LogConsumer:
         if self.log_consumer is None:
             transport = self.transport
-            self.log_consumer = LogConsumer(transport.settings, transport.topic_ids, transport.worker.health)
+            self.log_consumer = transport.open_log(transport.settings, transport.topic_ids, transport.worker.health)
         return self.log_consumer
 
     async def on_thread_stop(self) -> None:
@@ -259,20 +260,27 @@ class Producer(base.Producer):
 
 
 class Transport(base.Transport):
-    """The transport of one process: its settings, its sender and its folds."""
+    """The transport of one process: its settings, its sender and its folds. ``open_log`` joins the group."""
 
     Consumer = Consumer
     Producer = Producer
     driver_version = f"penstock on librdkafka {confluent_kafka.libversion()[0]}"
 
-    def __init__(
-        self, app: faust.App, settings: Settings, topic_ids: Mapping[str, str], sender: Sender, worker: Worker
+    def __init__(  # noqa: PLR0913  # its parts
+        self,
+        app: faust.App,
+        settings: Settings,
+        topic_ids: Mapping[str, str],
+        sender: Sender,
+        worker: Worker,
+        open_log: Callable[[Settings, Mapping[str, str], Health], LogConsumer] = LogConsumer,
     ) -> None:
         super().__init__([], app)
         self.settings = settings
         self.topic_ids = topic_ids
         self.sender = sender
         self.worker = worker
+        self.open_log = open_log
         self.pace = Pace(settings.early_results_interval_s)
 
     async def flush(self) -> None:
