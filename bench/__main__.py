@@ -1,29 +1,25 @@
 """``python -m bench``: measure the stages on real parts, side by side in one run, and hold them against the goals."""
 
 import argparse
-import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-import httpx
 from rich.console import Console
 
 from bench import idle, latency, memory, process_jobs, produce_job, restart, sketches, stock_job, verify_job, view_jobs
-from bench.answers import WrongAnswerError
 from bench.bed import Bed, fill, new_prefix, real_bed
 from bench.events import lives, load_of
 from bench.goals import STAGES as KIND
 from bench.goals import judge
 from bench.measured import Value
+from bench.parts import ERRORS, measure_parts
 from bench.report import LATEST, Figure, document, median, ratios, show, show_goals, write
-from penstock.errors import PenstockError
 from penstock.metrics import METRICS, Metric
 from penstock.schema_ids import schema_ids
-from testbed.processes import PartError
 
 STAGES = ("produce", "stock", "process", "materialize", "latency", "restart", "memory", "idle", "sketches", "verify")
-_ERRORS = (WrongAnswerError, PartError, PenstockError, TimeoutError, RuntimeError, httpx.HTTPError, sqlite3.Error)
 JOBS = ("orders", "telemetry")
 KEYS = 100_000
 SKETCHED = 1_200_000
@@ -35,22 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 160)
     chosen = options.only or STAGES
     sizes = _sizes(options)
-    figures: list[Figure] = []
-    values: list[Value] = []
-    failures: list[str] = []
     try:
         with real_bed(postgres="materialize" in chosen) as bed:
-            for name in (name for name in STAGES if name in chosen):
-                try:
-                    for found in _measure(bed, name, sizes):
-                        console.print(_told(found), highlight=False)
-                        (values if isinstance(found, Value) else figures).append(found)  # type: ignore[arg-type]
-                except _ERRORS as error:  # the others are measured all the same
-                    sys.stderr.write(f"bench: {name}: {error}\n")
-                    failures.append(f"{name}: {(str(error) or repr(error)).splitlines()[0]}")
-    except _ERRORS as error:
+            parts = {name: partial(_measure, bed, name, sizes) for name in STAGES if name in chosen}
+            found, failures = measure_parts(parts, lambda one: console.print(_told(one), highlight=False))
+    except ERRORS as error:
         sys.stderr.write(f"bench: {error}\n")
         return 1
+    figures = [one for one in found if isinstance(one, Figure)]
+    values = [one for one in found if isinstance(one, Value)]
     compared = ratios(figures)
     result = document(KIND, sizes, values, figures, compared) | {"failures": failures}
     verdicts = [verdict for verdict in judge({KIND: result}, [KIND]) if verdict.measured is not None]

@@ -13,18 +13,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.answers import WrongAnswerError
 from bench.bed import PENSTOCK, Bed, new_prefix, real_bed
 from bench.goals import SOAK, judge
 from bench.live import LOOK_S, Books, producing
 from bench.measured import Value
+from bench.parts import ERRORS, measure_parts
 from bench.produce_job import FAULTS
 from bench.report import LATEST, document, show_goals, write
 from bench.size_cost import GROUP_EVENTS, GROUPS, SIZES, by_groups, by_size
 from bench.watch import Watched
-from penstock.errors import PenstockError
 from penstock.topics import SOURCES
-from testbed.processes import PartError
 
 RESULTS = LATEST.with_name("soak.json")
 MINUTES = 30.0
@@ -72,7 +70,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sizes = sorted({min(size, options.max_events) for size in SIZES})
     groups = [count for count in GROUPS if count <= options.max_groups]
     console = Console(width=None if sys.stdout.isatty() else 160)
-    values = []
     try:
         with real_bed(postgres=False) as bed:
             parts: dict[str, Callable[[], Iterator[Value]]] = {
@@ -80,22 +77,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "groups": partial(by_groups, bed, groups, min(GROUP_EVENTS, options.max_events), options.repeat),
                 "memory": partial(flat_memory, bed, options.minutes, options.rate),
             }
-            for name in (name for name in parts if name in options.only):
-                for value in parts[name]():
-                    console.print(str(value), highlight=False)
-                    values.append(value)
-    except (WrongAnswerError, PartError, PenstockError, TimeoutError) as error:
+            chosen = {name: part for name, part in parts.items() if name in options.only}
+            values, failures = measure_parts(chosen, lambda value: console.print(str(value), highlight=False))
+    except ERRORS as error:
         sys.stderr.write(f"bench: {error}\n")
         return 1
     told = {"minutes": options.minutes, "rate": options.rate, "events": sizes, "groups": groups}
-    result = document(SOAK, told | {"repeat": options.repeat}, values)
+    result = document(SOAK, told | {"repeat": options.repeat}, values) | {"failures": failures}
     verdicts = [verdict for verdict in judge({SOAK: result}, [SOAK]) if verdict.measured is not None]
     show_goals(console, verdicts)
     whole = set(options.only) == set(PARTS) and options.minutes >= MINUTES and sizes[-1] >= SIZES[-1]
     if output := options.output or (RESULTS if whole else None):
         write(output, result)
         console.print(f"written to {output.name}")
-    return 0 if all(verdict.word == "reached" for verdict in verdicts) else 1
+    return 0 if not failures and all(verdict.word == "reached" for verdict in verdicts) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
