@@ -1,4 +1,4 @@
-"""The Faust app: one agent that takes batches, one timer that sends early results.
+"""The Faust app: one agent that takes batches and sends early results, one task that sends what is left.
 
 ``faust -A processors.app worker`` finds :data:`app` here; it is made when it is first asked for.
 """
@@ -140,13 +140,16 @@ def _add_agent(app: faust.App, settings: Settings, worker: Worker, pace: Pace) -
             except Exception as error:
                 worker.fail(error)
 
-    @app.timer(interval=settings.early_results_interval_s)  # type: ignore[untyped-decorator]
+    # Not a timer of Faust's, which warns of each round that takes longer than the interval.
+    @app.task  # type: ignore[untyped-decorator]
     async def send_what_is_left() -> None:
-        try:
-            worker.backlog.look()
-            send_early_results()
-        except Exception as error:
-            worker.fail(error)
+        while not app.should_stop:
+            await app.sleep(settings.early_results_interval_s)
+            try:
+                worker.backlog.look()
+                send_early_results()
+            except Exception as error:
+                worker.fail(error)
 
 
 def __getattr__(name: str) -> faust.App:
