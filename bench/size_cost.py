@@ -5,7 +5,7 @@ some runs counts. Every answer is held against the truth.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.answers import WrongAnswerError, check, check_books, final_results
 from bench.bed import Bed, fill, new_prefix
@@ -22,16 +22,30 @@ GROUP_EVENTS = 1_000_000
 LONG = 5_000_000
 """A log of so many events is folded once."""
 
+
+class Log(NamedTuple):
+    """The topics of one prefix, filled, and the producer's truth about them."""
+
+    prefix: str
+    truth: Mapping[str, Any]
+
+
 _SUMS = {"orders": "orders", "revenue_e4": "revenue_e4", "units": "units", "cancellations": "cancellations"}
 
 
 def by_size(bed: Bed, sizes: Sequence[int], repeat: int) -> Iterator[Value]:
-    """Yield the cost of an event of the orders model for each length of the log, and the largest ratio."""
-    costs = []
-    for events in sizes:
-        runs = _orders(bed, events, 1 if events >= LONG else repeat)
-        costs.append(cost := _microseconds(f"{events:,} events", median(runs)))
-        yield cost
+    """Yield the cost of an event of the orders model for each length of the log, and the largest ratio.
+
+    All logs are filled first. Then they are folded in turn, so that a machine that becomes slower does so for each.
+    """
+    logs = {events: _orders(bed, events) for events in sizes}
+    runs: dict[int, list[Figure]] = {events: [] for events in sizes}
+    for number in range(repeat):
+        for events, log in logs.items():
+            if number == 0 or events < LONG:
+                runs[events].append(_fold_orders(bed, log, events, 1 + number))
+    costs = [_microseconds(f"{events:,} events", median(found)) for events, found in runs.items()]
+    yield from costs
     yield _ratio("by size of the log", costs)
 
 
@@ -54,22 +68,22 @@ def _ratio(what: str, costs: Sequence[Value]) -> Value:
     return Value(f"soak: dearest ÷ cheapest event, {what}", max(numbers) / min(numbers), "×")
 
 
-def _orders(bed: Bed, events: int, repeat: int) -> list[Figure]:
+def _orders(bed: Bed, events: int) -> Log:
     prefix = new_prefix("size")
     bed.create_topics(prefix)
     with producing(bed, prefix, "orders", "--count", str(events), "--seed", "1") as producer:
         producer.finish()
-    truth = producer.truth()["orders"]
-    runs = []
-    for version in range(1, repeat + 1):
-        watched, committed = catch_up(bed, prefix, version, "orders")
-        found, end = final_results(bed.settings(prefix, version), "orders")
-        _check_sums(truth, {name: int(found["order_metrics"][name].sum()) for name in _SUMS})
-        applied = sum(frontier.fates.applied for _, frontier in committed.values())
-        if applied != truth["fates"]["applied"] or any(frontier.imbalance for _, frontier in committed.values()):
-            raise WrongAnswerError(f"{applied} events were applied, {truth['fates']['applied']} were sent")
-        runs.append(figure(watched, "orders", f"{events:,} events", events, end))
-    return runs
+    return Log(prefix, producer.truth()["orders"])
+
+
+def _fold_orders(bed: Bed, log: Log, events: int, version: int) -> Figure:
+    watched, committed = catch_up(bed, log.prefix, version, "orders")
+    found, end = final_results(bed.settings(log.prefix, version), "orders")
+    _check_sums(log.truth, {name: int(found["order_metrics"][name].sum()) for name in _SUMS})
+    applied = sum(frontier.fates.applied for _, frontier in committed.values())
+    if applied != log.truth["fates"]["applied"] or any(frontier.imbalance for _, frontier in committed.values()):
+        raise WrongAnswerError(f"{applied} events were applied, {log.truth['fates']['applied']} were sent")
+    return figure(watched, "orders", f"{events:,} events", events, end)
 
 
 def _check_sums(truth: Mapping[str, Any], found: Mapping[str, int]) -> None:

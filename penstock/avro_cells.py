@@ -15,6 +15,8 @@ Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 
 _LOW_7, _MORE = np.uint64(0x7F), np.uint64(0x80)
+_SHORT = [bytes([length]) for length in range(0x80)]
+"""Lengths of one byte."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,10 @@ def texts(words: Sequence[str]) -> Texts:
 def encoded(word: str) -> bytes:
     """Return one text behind its length."""
     content = word.encode()
-    length, prefix = 2 * len(content), bytearray()
+    length = 2 * len(content)
+    if length <= 0x7F:
+        return _SHORT[length] + content
+    prefix = bytearray()
     while length > 0x7F:
         prefix.append(length & 0x7F | 0x80)
         length >>= 7

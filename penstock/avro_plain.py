@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.ma  # Polars asks for it at the first array: at start, not in the first batch
 import polars as pl
 
 from penstock.arrow_text import Bools, Ints, text_column
