@@ -15,8 +15,8 @@ Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 
 _LOW_7, _MORE = np.uint64(0x7F), np.uint64(0x80)
-_SHORT = [bytes([length]) for length in range(0x80)]
-"""Lengths of one byte."""
+_LONG_TEXT = 64
+"""Bytes of a text whose length no longer is one byte."""
 
 
 @dataclass(frozen=True)
@@ -71,21 +71,23 @@ class Vocabulary:
 class Texts:
     """A column of texts: ``codes`` are rows of a vocabulary; without one, ``codes`` is a matrix of bytes, a row a text.
 
-    All texts of a matrix have the same length, less than 64 bytes.
+    A text of a matrix has less than 64 bytes: the first ``lengths`` of its row (None: all).
     """
 
     codes: Ints | Bytes
     vocabulary: Vocabulary | None = None
+    lengths: Ints | None = None
 
     def cells(self) -> Cells:
         """Return the texts behind their lengths."""
         if self.vocabulary is not None:
             return self.vocabulary.cells.picked(self.codes.astype(np.int64, copy=False))
         size, width = self.codes.shape
+        lengths = np.full(size, width) if self.lengths is None else self.lengths
         cells = np.empty((size, width + 1), np.uint8)
-        cells[:, 0] = 2 * width
+        cells[:, 0] = 2 * lengths
         cells[:, 1:] = self.codes
-        return Cells(cells, np.full(size, width + 1))
+        return Cells(cells, lengths + 1)
 
     def symbols(self, symbols: Sequence[str]) -> Cells:
         """Return the texts as symbols of an enum. Raises ValueError for a word that is none."""
@@ -98,19 +100,22 @@ class Texts:
         return integers(places[self.codes])
 
 
-def texts(words: Sequence[str]) -> Texts:
-    """Return a column of any texts."""
-    different = {word: code for code, word in enumerate(dict.fromkeys(words))}
-    return Vocabulary(tuple(different)).at(np.array([different[word] for word in words], np.int64))
+def texts(words: Sequence[bytes]) -> Texts:
+    """Return a column of any texts, given in UTF-8."""
+    lengths = np.fromiter(map(len, words), np.int64, len(words))
+    width = int(lengths.max(initial=1))
+    if width >= _LONG_TEXT:
+        different = {word: code for code, word in enumerate(dict.fromkeys(words))}
+        codes = np.fromiter(map(different.__getitem__, words), np.int64, len(words))
+        return Vocabulary([word.decode() for word in different]).at(codes)
+    padded = np.array(words, f"S{width}").view(np.uint8)
+    return Texts(padded.reshape(len(words), width), lengths=lengths)
 
 
 def encoded(word: str) -> bytes:
     """Return one text behind its length."""
     content = word.encode()
-    length = 2 * len(content)
-    if length <= 0x7F:
-        return _SHORT[length] + content
-    prefix = bytearray()
+    length, prefix = 2 * len(content), bytearray()
     while length > 0x7F:
         prefix.append(length & 0x7F | 0x80)
         length >>= 7

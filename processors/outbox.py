@@ -66,7 +66,10 @@ def _encodable(column: pl.Series) -> Column:
         if column.null_count():
             return Optional(column.fill_null(0).to_numpy(), column.is_not_null().to_numpy())
         return column.to_numpy()
-    return texts(column.cast(pl.String).to_list())
+    if isinstance(column.dtype, pl.Enum):
+        used, codes = np.unique(column.to_physical().to_numpy(), return_inverse=True)
+        return Vocabulary(column.dtype.categories.gather(used).to_list()).at(codes)
+    return texts(column.cast(pl.Binary).to_list())
 
 
 class Outbox:
@@ -88,7 +91,8 @@ class Outbox:
         parts = ["{}|{}|{}", *("|{}:{}" for _ in metric.group)]
         arguments = [pl.lit(metric.name), pl.col(PANE), pl.lit(origin.partition)]
         arguments += [part for text in size for part in (text.str.len_bytes(), text)]
-        keys = rows.select_seq(pl.format("".join(parts), *arguments).alias("key"))["key"]
+        key = pl.format("".join(parts), *arguments).cast(pl.Binary).alias("key")
+        keys = rows.select_seq(key)["key"].to_list()
         same: dict[str, Any] = {"source_partition": origin.partition, "next_offset": next_offset, "final": final}
         if len(rows) < MANY:
             same |= {"source_topic_id": origin.topic_id}
@@ -101,9 +105,7 @@ class Outbox:
             columns["source_topic_id"] = Vocabulary([origin.topic_id]).at(np.zeros(len(rows), np.int64))
             values = self._column_encoders[metric.result].encode(columns, len(rows))
         topic = BY_NAME[metric.results + (FINAL_SUFFIX if final else "")]
-        return Outgoing(
-            topic.full_name(self._settings), [(key.encode(), value) for key, value in zip(keys, values, strict=True)]
-        )
+        return Outgoing(topic.full_name(self._settings), list(zip(keys, values, strict=True)))
 
     def late(self, late: pl.DataFrame, letters: Mapping[int, Letter], origin: Origin) -> Outgoing:
         """Return the late events; ``letters`` holds each by its position."""

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.avro import Encoder
-from penstock.avro_cells import Texts, Vocabulary, constant, decimals, integers, texts
+from penstock.avro_cells import Texts, Vocabulary, constant, decimals, encoded, integers, texts
 from penstock.avro_encoding_columns import Column, ColumnEncoder, Columns, Items, Lists, Optional
 from penstock.avro_types import column_name, is_scaled, item_record, kind_of
 from penstock.contracts import Schema, load_contracts
@@ -40,8 +40,10 @@ def column_of(field: Schema, values: list[Any]) -> Column:
         stand_in = "" if kind in ("string", "uuid") else 0
         filled = [stand_in if value is None else value for value in values]
         return Optional(column_of(plain, filled), np.array(there, bool))
-    if kind in ("string", "uuid", "enum"):
-        return texts(values)
+    if kind in ("string", "uuid"):
+        return texts([value.encode() for value in values])
+    if kind == "enum":
+        return Vocabulary(values).at(np.arange(len(values)))
     return np.array(values, np.float64 if kind == "double" else np.int64)
 
 
@@ -100,6 +102,13 @@ def test_decimals_of_all_sizes_are_read_back(values: list[int]) -> None:
 def test_texts_of_one_length_may_come_as_a_matrix() -> None:
     matrix = np.frombuffer(b"abcdef", np.uint8).reshape(2, 3)
     assert bytes(Texts(matrix).cells().cells) == b"\x06abc\x06def"
+
+
+@given(st.lists(st.text(max_size=70), min_size=1))
+def test_texts_of_all_lengths_stand_behind_their_length(words: list[str]) -> None:
+    found = texts([word.encode() for word in words]).cells()
+    wanted = [encoded(word) for word in words]
+    assert [bytes(cell[:n]) for cell, n in zip(found.cells, found.lengths, strict=True)] == wanted
 
 
 def test_a_word_that_is_no_symbol_is_refused() -> None:
