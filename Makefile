@@ -51,8 +51,8 @@ bench: $(INSTALLED) ## Measure the stages on a real broker, beside a stock Faust
 bench-peers: $(INSTALLED) ## Measure Penstock beside its peers, under an hour; OPTIONS="--events 200000" for less
 	$(BIN)/python -m bench.peers $(OPTIONS)
 
-bench-soak: $(INSTALLED) ## Measure memory over half an hour and the cost by size; OPTIONS="--minutes 2 --max-events 2000000" for less
-	$(BIN)/python -m bench.soak $(OPTIONS)
+bench-soak: $(INSTALLED) ## Measure memory over half an hour, and the cost of an event by size
+	$(BIN)/python -m bench.size_cost; first=$$?; $(BIN)/python -m bench.soak && exit $$first
 
 bench-report: $(INSTALLED) ## Write the tables and the plot of the docs, out of bench/results/*.json
 	$(BIN)/penstock-bench report --write

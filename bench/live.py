@@ -25,9 +25,9 @@ class Live(NamedTuple):
     watched: Watched
     truth_file: Path
 
-    def finish(self) -> None:
-        """Wait for its end. Raises RuntimeError when it failed."""
-        if code := self.watched.wait():
+    def finish(self, lasts_s: float = 0.0) -> None:
+        """Wait for its end, which is to come after about ``lasts_s``. Raises RuntimeError when it failed."""
+        if code := self.watched.wait(lasts_s):
             raise RuntimeError(f"penstock produce ended with {code}\n{self.watched.said_last()}")
 
     def truth(self) -> dict[str, dict[str, Any]]:

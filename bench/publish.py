@@ -7,13 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.goals import PEERS, SOAK, STAGES, judge
+from bench.goals import PEERS, SIZE_COST, SOAK, STAGES, judge
 from bench.plot import Bar, bars
 
 RESULTS = Path("bench/results")
 PLOT = Path("docs/peers.svg")
 PAGES = (Path("README.md"), Path("docs/performance.md"))
-COMMANDS = {STAGES: "`make bench`", SOAK: "`make bench-soak`", PEERS: "`make bench-peers`"}
+COMMANDS = {
+    STAGES: "`make bench`", PEERS: "`make bench-peers`",
+    SOAK: "`make bench-soak`, memory", SIZE_COST: "`make bench-soak`, cost by size",
+}  # fmt: skip
 JOBS = {
     "orders": "orders by minute and country (count, revenue)",
     "telemetry": "readings by minute and device (count, sum, min, max)",
@@ -41,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def load(folder: Path) -> dict[str, Result]:
-    """Return the results of a folder by kind: ``stages`` (``make bench``), ``soak`` and ``peers``.
+    """Return the results of a folder by kind: ``stages``, ``soak``, ``size-cost`` and ``peers``.
 
     The newest of a kind counts. Raises :class:`PublishError` when there is none.
     """
@@ -59,12 +62,13 @@ def load(folder: Path) -> dict[str, Result]:
 def made(results: Mapping[str, Result]) -> dict[str, str]:
     """Return the blocks that there are, in Markdown; ``plot`` as SVG.
 
-    These are ``goals``, ``stages`` and ``live`` (``make bench``), ``soak``, and ``peers`` with its ``summary``.
+    These are ``goals``, ``stages`` and ``live`` (``make bench``), ``soak`` and ``size-cost`` (``make bench-soak``), and
+    ``peers`` with its ``summary``.
     """
     blocks = {"goals": goals_table(results)}
     if "stages" in results:
         blocks["stages"] = stages_table(results["stages"])
-    for kind, name in ((STAGES, "live"), (SOAK, "soak")):
+    for kind, name in ((STAGES, "live"), (SOAK, "soak"), (SIZE_COST, "size-cost")):
         if results.get(kind, {}).get("values"):
             blocks[name] = values_table(results[kind])
     if "peers" in results:

@@ -1,21 +1,29 @@
-"""What an event costs a worker, by how long the log is and by how many groups its metrics have.
+"""``python -m bench.size_cost`` (``make bench-soak``): what an event costs a worker, by how long the log is and by how
+many groups its metrics have.
 
 One worker with all of the product's metrics catches up on a backlog, as in :mod:`bench.process_jobs`; the median of
 some runs counts. Every answer is held against the truth.
 """
 
+import argparse
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.answers import WrongAnswerError, check, check_books, final_results
 from bench.bed import Bed, fill, new_prefix
 from bench.events import telemetry
+from bench.goals import SIZE_COST
 from bench.live import producing
 from bench.measured import Value
 from bench.process_jobs import catch_up, figure
-from bench.report import Figure, median
+from bench.report import LATEST, Figure, median
+from bench.values import Parts, measure_values
 from penstock.schema_ids import schema_ids
 
+RESULTS = LATEST.with_name("size_cost.json")
 SIZES = (100_000, 1_000_000, 5_000_000, 20_000_000)
 GROUPS = (10, 100, 1_000, 10_000, 100_000)
 GROUP_EVENTS = 1_000_000
@@ -60,12 +68,12 @@ def by_groups(bed: Bed, groups: Sequence[int], events: int, repeat: int) -> Iter
 
 def _microseconds(what: str, found: Figure) -> Value:
     note = f"{found.events:,} events, {found.rss_mb:.0f} MB"
-    return Value(f"soak: CPU of an event, {what}", 1e6 * found.cpu_s / found.events, "µs", note)
+    return Value(f"CPU of an event, {what}", 1e6 * found.cpu_s / found.events, "µs", note)
 
 
 def _ratio(what: str, costs: Sequence[Value]) -> Value:
     numbers = [cost.value for cost in costs]
-    return Value(f"soak: dearest ÷ cheapest event, {what}", max(numbers) / min(numbers), "×")
+    return Value(f"dearest ÷ cheapest event, {what}", max(numbers) / min(numbers), "×")
 
 
 def _orders(bed: Bed, events: int) -> Log:
@@ -106,3 +114,30 @@ def _readings(bed: Bed, devices: int, events: int, repeat: int) -> list[Figure]:
         check_books(f"{devices} groups", committed, events)
         runs.append(figure(watched, "telemetry", f"{devices:,} groups", events, end))
     return runs
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure; print and, if it was the whole of it, write. Returns 1 when an answer was wrong or a goal was missed."""
+    options = _parser().parse_args(arguments)
+    sizes = sorted({min(size, options.max_events) for size in SIZES})
+    groups = [count for count in GROUPS if count <= options.max_groups]
+    parts: Parts = {
+        "sizes": partial(by_size, sizes=sizes, repeat=options.repeat),
+        "groups": partial(by_groups, groups=groups, events=min(GROUP_EVENTS, sizes[-1]), repeat=options.repeat),
+    }
+    whole = sizes[-1] == SIZES[-1] and groups[-1] == GROUPS[-1]
+    told = {"events": sizes, "groups": groups, "repeat": options.repeat}
+    return measure_values(SIZE_COST, parts, told, options.output or (RESULTS if whole else None))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.size_cost", description=__doc__)
+    parser.add_argument("--max-events", type=int, default=SIZES[-1], help=f"of the longest log (default {SIZES[-1]})")
+    parser.add_argument("--max-groups", type=int, default=GROUPS[-1], help=f"devices at most (default {GROUPS[-1]})")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of all but the long logs; the median counts")
+    parser.add_argument("--output", type=Path, help=f"where the JSON goes ({RESULTS.name}, if all sizes were measured)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

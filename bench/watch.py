@@ -78,12 +78,12 @@ class Watched:
         """Wait while it runs. Raises :class:`testbed.processes.PartError` if it ends before."""
         self._child.wait_until(condition, _TIMEOUT_S, what)
 
-    def wait(self) -> int:
-        """Wait for its end and return its exit code."""
-        deadline = time.monotonic() + _TIMEOUT_S
+    def wait(self, lasts_s: float = 0.0) -> int:
+        """Wait for its end, which is to come after about ``lasts_s``, and return its exit code."""
+        deadline = time.monotonic() + lasts_s + _TIMEOUT_S
         while self._child.running:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{self._child.name} did not end in {_TIMEOUT_S:.0f} s")
+                raise TimeoutError(f"{self._child.name} did not end in {lasts_s + _TIMEOUT_S:.0f} s")
             time.sleep(SAMPLE_EVERY_S)
         self._stopping.set()
         self._sampler.join()

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from testbed.availability import REQUIRE, required_parts
 from testbed.java import QUICK_START
@@ -18,6 +19,10 @@ from testbed.prometheus import Prometheus
 from testbed.registry import SchemaRegistry
 
 P = TypeVar("P", bound=Part)
+
+# A machine that is busy is no failure.
+settings.register_profile("penstock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("penstock")
 
 REAL_FIXTURES = {"kafka", "bootstrap_servers", "registry", "postgres", "start_part", "start_prometheus"}
 

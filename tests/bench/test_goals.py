@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from bench.goals import GOALS, PEERS, SOAK, STAGES, Goal, judge
+from bench.goals import GOALS, PEERS, SIZE_COST, SOAK, STAGES, Goal, judge
 from bench.measured import Value, quantiles
 from bench.publish import made
 from bench.report import Figure, document
@@ -49,7 +49,7 @@ def test_a_peer_is_compared_in_its_own_run() -> None:
 
 @pytest.mark.parametrize("goal", GOALS, ids=str)
 def test_every_goal_can_be_looked_for_where_nothing_was_measured(goal: Goal) -> None:
-    empty = {STAGES: {"figures": []}, SOAK: {}, PEERS: {"outcomes": []}}
+    empty = {STAGES: {"figures": []}, SOAK: {}, SIZE_COST: {}, PEERS: {"outcomes": []}}
     assert goal.find(empty) is None
 
 

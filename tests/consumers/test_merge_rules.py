@@ -24,7 +24,7 @@ times = st.integers(0, 1).map(lambda n: NOON + n)
 
 def quick(examples: int) -> Any:
     fixtures = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-    return settings(max_examples=examples, deadline=None, suppress_health_check=fixtures)
+    return settings(max_examples=examples, suppress_health_check=fixtures)
 
 
 @st.composite

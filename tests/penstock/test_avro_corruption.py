@@ -143,7 +143,7 @@ class PartsOf:
         return self.whole.part(begin, self.begin)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_the_outcome_does_not_depend_on_how_records_were_batched(data: st.DataObject) -> None:
     values = data.draw(st.lists(_values("orders"), min_size=2, max_size=12))
@@ -158,7 +158,7 @@ def test_the_outcome_does_not_depend_on_how_records_were_batched(data: st.DataOb
 
 
 @pytest.mark.parametrize("name", [name for name in reference.NAMES if name not in EVENTS])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_damaged_results_and_letters_are_judged_alike_too(name: str, data: st.DataObject) -> None:
     value = reference.encoder_of(name).encode(data.draw(records(reference.CONTRACTS[name].schema)))
@@ -166,7 +166,7 @@ def test_damaged_results_and_letters_are_judged_alike_too(name: str, data: st.Da
     judged(name, [value, *damaged, value])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(payload=st.binary(max_size=120), name=st.sampled_from(EVENTS))
 def test_random_bytes_under_a_known_id_are_judged_alike(payload: bytes, name: str) -> None:
     header = reference.encoder_of(name).encode(reference.sample(name))[:5]

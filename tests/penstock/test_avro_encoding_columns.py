@@ -47,7 +47,7 @@ def column_of(field: Schema, values: list[Any]) -> Column:
     return np.array(values, np.float64 if kind == "double" else np.int64)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @pytest.mark.parametrize("name", EVENTS)
 @given(data=DATA)
 def test_every_record_has_the_bytes_that_fastavro_writes(name: str, data: Any) -> None:

@@ -77,7 +77,7 @@ ORDER = st.fixed_dictionaries({
     "amount_e4": st.integers(-(10**17), 10**17) | st.integers(0, 10**6),
     "items": st.lists(ITEM, max_size=4) | st.lists(ITEM, min_size=MAX_ITEMS, max_size=MAX_ITEMS + 2),
 })  # fmt: skip
-MANY = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=40, suppress_health_check=list(HealthCheck))
 
 
 @MANY

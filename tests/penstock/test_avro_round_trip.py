@@ -21,7 +21,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("name", reference.NAMES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_random_records_survive_the_round_trip(name: str, data: st.DataObject) -> None:
     batch = data.draw(st.lists(records(reference.CONTRACTS[name].schema), min_size=1, max_size=6))
@@ -33,7 +33,7 @@ def test_random_records_survive_the_round_trip(name: str, data: st.DataObject) -
 
 
 @pytest.mark.parametrize("name", reference.NAMES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_fastavro_and_the_plain_reader_read_the_same_from_the_same_bytes(name: str, data: st.DataObject) -> None:
     contract = reference.CONTRACTS[name]

@@ -51,7 +51,7 @@ events = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=events, seed=st.integers(0, 9))
 def test_partial_aggregates_merge_in_any_order_and_grouping_to_the_same_bits(
     rows: list[tuple[int, ...]], seed: int

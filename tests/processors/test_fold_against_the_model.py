@@ -26,7 +26,7 @@ moves = st.lists(
     max_size=25,
 )
 thorough = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
@@ -85,7 +85,7 @@ def test_any_log_in_any_batches_under_any_crashes_gives_what_the_model_says(topi
     assert Counter(asdict(run.fold.frontier.fates)) == told.counts_at(run.fold.position)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(log=logs("orders"), sizes=st.lists(st.integers(1, 20), min_size=1, max_size=10))
 def test_the_outcome_does_not_depend_on_the_borders_of_batches(log: list[Entry], sizes: list[int]) -> None:
     def outcome(batches: list[int]) -> tuple[Any, ...]:
@@ -99,7 +99,7 @@ def test_the_outcome_does_not_depend_on_the_borders_of_batches(log: list[Entry],
     assert outcome(sizes) == outcome([1]) == outcome([1_000])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(log=logs("telemetry"), count=st.integers(1, 60))
 def test_a_committed_frontier_comes_back_as_it_was_and_rebuilds_the_open_panes(log: list[Entry], count: int) -> None:
     run = Run(metrics_of("telemetry"), decoder("telemetry"), log)
@@ -118,7 +118,7 @@ def test_a_committed_frontier_comes_back_as_it_was_and_rebuilds_the_open_panes(l
     assert rows[0] == rows[1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(log=logs("orders"), chosen=moves)
 def test_panes_that_may_have_begun_before_a_trimmed_log_are_skipped_and_the_rest_is_exact(
     log: list[Entry], chosen: list[tuple[str, int]]

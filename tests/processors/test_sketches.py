@@ -32,7 +32,7 @@ HASHES = [
 BOUNDARIES = sorted(set(range(1, 300)) | {10**n + d for n in range(3, 16) for d in (-1, 0, 1)})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(sizes, min_size=1, max_size=30))
 def test_a_number_moves_by_at_most_a_hundredth_and_overtakes_none(numbers: list[int]) -> None:
     numbers.sort()
@@ -52,7 +52,7 @@ def test_the_buckets_are_the_same_by_three_programs() -> None:
     assert ours["bucket_e6"].to_list() == told
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(texts, min_size=1, max_size=20))
 def test_registers_and_ranks_are_the_same_by_three_programs(known: list[str]) -> None:
     registers, ranks = _registers_and_ranks(hashes(pl.Series(known, dtype=pl.String)))
@@ -104,7 +104,7 @@ def blocks(frame: pl.DataFrame | None) -> dict[tuple[int, int], list[int]]:
     return {(row[0], row[1]): list(row[2:]) for row in frame.iter_rows()}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows=rows_of_orders, seed=st.integers(0, 99))
 def test_registers_are_the_same_bits_however_events_are_ordered_and_split(
     rows: list[tuple[int, str | None]], seed: int
@@ -131,7 +131,7 @@ def test_registers_are_the_same_bits_however_events_are_ordered_and_split(
     assert (len(groups), groups.take_final(1 << 50)) == (0, None)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows=st.lists(st.tuples(st.sampled_from((0, 60_000)), sizes), min_size=1, max_size=40), seed=st.integers(0, 9))
 def test_buckets_merge_in_any_order_and_split_to_the_same_bits(rows: list[tuple[int, int]], seed: int) -> None:
     def source(part: list[tuple[int, int]]) -> dict[str, pl.DataFrame]:

@@ -80,7 +80,7 @@ trips = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(drawn=trips, batch=st.integers(1, 15), crash=st.integers(0, 20))
 def test_a_toy_domain_is_folded_exactly_by_its_declaration_alone(
     tmp_path_factory: Any, drawn: list[tuple[str, int, int, int]], batch: int, crash: int

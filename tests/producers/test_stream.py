@@ -91,7 +91,7 @@ def sent(stream: Stream, fate: str) -> int:
 SHARES = st.sampled_from([0.0, 0.01, 0.1, 0.3])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     topic=st.sampled_from(["orders", "telemetry"]),
     seed=st.integers(0, 2**32),
@@ -117,7 +117,7 @@ def test_every_record_meets_the_fate_that_is_declared(
     assert all(judge.final_until(partition) > newest for partition in range(partitions))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 2**32), chunk=st.integers(1, 700))
 def test_the_truth_equals_a_recount_of_what_is_sent(seed: int, chunk: int) -> None:
     stream = new_stream(Faults(3_000, 0.05, 0.1, 0.05), topic="orders", seed=seed)
@@ -137,7 +137,7 @@ def test_the_truth_equals_a_recount_of_what_is_sent(seed: int, chunk: int) -> No
     assert stream.truth.acknowledged == 0
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 2**32), chunk=st.integers(1, 700))
 def test_the_same_seed_sends_the_same_events_with_the_same_faults_however_many_at_a_time(seed: int, chunk: int) -> None:
     def sent_by(size: int) -> list[tuple[bytes, int, str]]:

@@ -13,7 +13,7 @@ from referee.log import Chunk, LogBuilder, PartitionLog
 from simulation.model import DISORDER_MS, NEVER, Entry, Told
 from tests.processors.logs import decoder
 
-patient = settings(deadline=None, max_examples=40)
+patient = settings(max_examples=40)
 """Hypothesis' settings: no deadline, the machine may be busy."""
 
 

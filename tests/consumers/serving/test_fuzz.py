@@ -31,7 +31,7 @@ def fuzz(server: Server, examples: int) -> int:
     schema = schemathesis.openapi.from_url(f"{server.address}/api/openapi.json")
     asked = 0
     rules = settings(
-        max_examples=examples, deadline=None, database=None, derandomize=True,
+        max_examples=examples, database=None, derandomize=True,
         phases=(Phase.generate,), suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     for found in schema.exclude(path="/api/stream").get_all_operations():
