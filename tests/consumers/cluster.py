@@ -27,7 +27,7 @@ class Cluster:
         self._host = Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 1, "log_level": 0})
         (broker,) = self._host.list_topics(timeout=10).brokers.values()
         self.address = f"{broker.host}:{broker.port}"
-        self._producer = Producer({"bootstrap.servers": self.address, "log_level": 0})
+        self._producer = Producer({"bootstrap.servers": self.address, "log_level": 0, "enable.idempotence": True})
 
     def send(self, topic: str, events: Sequence[Event | bytes], partition: int | None = None) -> None:
         """Send ``events`` to a topic by its full name, each to the partition of its number, and wait."""

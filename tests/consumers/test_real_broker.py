@@ -42,7 +42,8 @@ class Bench:
         self.settings, self._connect = settings, connect
         self.topic = TOPIC.full_name(settings)
         self.admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
-        self._producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers})
+        order = {"max.in.flight.requests.per.connection": 1}  # tries again do not change it
+        self._producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers, **order})
         self._readers: list[Reader] = []
         self.create()
 

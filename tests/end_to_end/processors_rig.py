@@ -86,7 +86,7 @@ class Rig:
         self.clock_ms = int(time.time() * 1_000) // MINUTE_MS * MINUTE_MS - 60 * MINUTE_MS
         self._encoders: dict[str, Encoder] = {}
         self._recent: list[list[bytes]] = [[] for _ in range(PARTITIONS)]
-        self._producer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 5})
+        self._producer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 5, "enable.idempotence": True})
         self._started: list[Processor] = []
         # One that only looks: it never joins the group whose commits it reads.
         group = group_id(self.settings, "processors")

@@ -114,7 +114,8 @@ def settings_of(bootstrap: str, database_url: str, **more: Any) -> Settings:
 
 def produce(settings: Settings, parts: Sequence[Partition]) -> None:
     """Put the logs on the broker, each record with its append time."""
-    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers})
+    in_order = {"enable.idempotence": True}  # also when it tries again
+    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers, **in_order})
     wait_for("topics", lambda: partition_counts(producer, settings, TOPICS), timeout_s=10)
     for part in parts:
         name = BY_NAME[part.topic].full_name(settings)

@@ -368,7 +368,7 @@ def test_an_offset_is_found_by_its_append_time(bootstrap_servers: str) -> None:
     name = "referee-offset-at"
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
     admin.create_topics([NewTopic(name, 1, 1, config={"message.timestamp.type": "CreateTime"})])[name].result()
-    producer = Producer({"bootstrap.servers": bootstrap_servers})
+    producer = Producer({"bootstrap.servers": bootstrap_servers, "enable.idempotence": True})
     now = int(datetime.now(UTC).timestamp()) * 1_000
     for n in range(10):
         producer.produce(name, b"x", partition=0, timestamp=now + n * 1_000)
